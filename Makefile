@@ -1,0 +1,68 @@
+# `make` lists the targets. Everything happens inside .venv; nothing else on the machine is touched.
+PYTHON    ?= python3
+# auto: uv where it can be had (found on the PATH, else installed into .venv by pip), pip otherwise. `pip`: pip alone.
+INSTALLER ?= auto
+VENV      := .venv
+BIN       := $(VENV)/bin
+STAMPS    := $(VENV)/.stamps
+OUT       ?= output
+ARGS      ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install theory-figures test test-all lint bench-theory clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+install: $(STAMPS)/all  ## everything (theory, empirical with torch, tests and lint) into .venv
+
+theory-figures: $(STAMPS)/base  ## the theory's figures, with simulations, into output/theory (ARGS=--quick for a fast look)
+	$(BIN)/python -m figures theory --out $(OUT)/theory $(ARGS)
+
+test: $(STAMPS)/all lint  ## lint, types and the quick tests
+	$(BIN)/python -m pytest -m "not slow and not cuda" -n auto $(ARGS)
+
+test-all: $(STAMPS)/all lint  ## lint, types and every test that this machine can run
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: $(STAMPS)/all  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench-theory: $(STAMPS)/all  ## the theory's speed, as ratios to the slow way, in one run
+	$(BIN)/python -m benchmarks.theory $(ARGS)
+
+clean:  ## remove .venv, caches and output
+	rm -rf $(VENV) $(OUT) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up: each stamp is redone only when the dependency lists change ---------------------------------------------
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS)
+	@if [ "$(INSTALLER)" = auto ] && ! command -v uv >/dev/null; then \
+	  $(BIN)/python -m pip install --quiet uv || echo "uv could not be installed; going on with pip"; fi
+	@touch $@
+
+# $(call install,EXTRAS): by uv where there is one, else by pip
+define install
+@echo "installing .$(1) into $(VENV)"
+@if [ "$(INSTALLER)" = auto ] && command -v uv >/dev/null; then \
+   uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.$(1)'; \
+ elif [ "$(INSTALLER)" = auto ] && [ -x $(BIN)/uv ]; then \
+   $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.$(1)'; \
+ else $(BIN)/python -m pip install --quiet -c constraints.txt -e '.$(1)'; fi
+@touch $@
+endef
+
+$(STAMPS)/base: $(STAMPS)/venv pyproject.toml constraints.txt
+	$(call install,)
+
+$(STAMPS)/all: $(STAMPS)/venv pyproject.toml constraints.txt
+	$(call install,[empirical$(comma)dev])
+	@touch $(STAMPS)/base
+
+comma := ,
