@@ -2,15 +2,17 @@
 
     minimise |w|^2 / 2   subject to   z_i.w >= 1   for the n rows z_i of Z [n, D].
 
-A *face* is a set S of linearly independent rows held at z_i.w = 1, with multipliers lam_S >= 0 and w = Z_S^T lam_S; it is
-the solution of the problem restricted to S. The walk takes a violated row j and raises its multiplier by t: with K = Z_S Z_S^T,
+A *face* is a set S of linearly independent rows held at z_i.w = 1, with multipliers lam_S >= 0 and w =
+Z_S^T lam_S; it is the solution of the problem restricted to S. The walk takes a violated row j and raises
+its multiplier by t: with K = Z_S Z_S^T,
 
     r = K^-1 Z_S z_j,    delta = |z_j - Z_S^T r|^2   (squared distance of z_j from the span of S),
     lam_S -> lam_S - t r,    lam_j -> t,    z_j.w -> z_j.w + t delta,
 
-until z_j.w = 1 (t = (1 - z_j.w) / delta: j joins S) or a multiplier reaches zero (that row leaves S, and the step goes on).
-The dual objective rises strictly, so no face comes back and the walk is finite. If neither ever happens, r <= 0 and delta = 0:
-then z_j - Z_S^T r = 0 is a non-negative combination of rows that vanishes, Farkas' proof that nothing separates.
+until z_j.w = 1 (t = (1 - z_j.w) / delta: j joins S) or a multiplier reaches zero (that row leaves S, and
+the step goes on). The dual objective rises strictly, so no face comes back and the walk is finite. If
+neither ever happens, r <= 0 and delta = 0: then z_j - Z_S^T r = 0 is a non-negative combination of rows
+that vanishes, Farkas' proof that nothing separates.
 
 K = U^T U is held by its factor U, row-major and upper, updated by Givens rotations; so is h = U^-T 1.
 Rows of S sit in *slots* of a compact array; position p of the factor belongs to slot `slot[p]`.
@@ -24,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ._blas import REASSOCIATE, cholesky, gram, solve_transposed, solve_upper, times, transposed_times
+from theory._blas import REASSOCIATE, cholesky, gram, solve_transposed, solve_upper, times, transposed_times
 
 OPTIMAL, INSEPARABLE, STALLED = 0, 1, 2
 
@@ -45,7 +47,7 @@ class Face(NamedTuple):
     size: np.ndarray  # [1]
     rows: np.ndarray  # [capacity, D], by slot
     slot: np.ndarray  # [capacity], by position
-    index: np.ndarray  # [capacity], row of Z, by position
+    member: np.ndarray  # [capacity], row of Z, by position
     lam: np.ndarray  # [capacity], by position
     U: np.ndarray  # [capacity, capacity], by position
     h: np.ndarray  # [capacity], by position
@@ -64,7 +66,7 @@ def empty_face(Z: np.ndarray, squares: np.ndarray) -> Face:
     c = min(n, D)
     return Face(
         Z=Z, squares=squares, size=np.zeros(1, np.int64), rows=np.zeros((c, D)), slot=np.zeros(c, np.int64),
-        index=np.zeros(c, np.int64), lam=np.zeros(c), U=np.zeros((c, c)), h=np.zeros(c), inside=np.zeros(n, np.bool_),
+        member=np.zeros(c, np.int64), lam=np.zeros(c), U=np.zeros((c, c)), h=np.zeros(c), inside=np.zeros(n, np.bool_),
         w=np.zeros(D), v=np.zeros(c), r=np.zeros(c), by_slot=np.zeros(c), vector=np.zeros(D), ints=np.zeros(8, np.int32),
     )  # fmt: skip
 
@@ -114,7 +116,7 @@ def _append(face: Face, j: int, lam: float, delta: float) -> None:
     face.U[m, m] = pivot
     face.h[m] = rest / pivot
     _copy(face.Z[j], face.rows[m], face.Z.shape[1])
-    face.slot[m], face.index[m], face.lam[m], face.inside[j] = m, j, lam, True
+    face.slot[m], face.member[m], face.lam[m], face.inside[j] = m, j, lam, True
     face.size[0] = m + 1
 
 
@@ -123,7 +125,7 @@ def _remove(face: Face, k: int) -> None:
     """The row at position k leaves S. U, h and v are brought up to date; v keeps what it lost in v[m - 1]."""
     U, h, v = face.U, face.h, face.v
     m = face.size[0]
-    face.inside[face.index[k]] = False
+    face.inside[face.member[k]] = False
 
     for i in range(k):
         upper = U[i]
@@ -143,7 +145,7 @@ def _remove(face: Face, k: int) -> None:
 
     hole, last = face.slot[k], m - 1
     for p in range(k, m - 1):
-        face.slot[p], face.index[p], face.lam[p] = face.slot[p + 1], face.index[p + 1], face.lam[p + 1]
+        face.slot[p], face.member[p], face.lam[p] = face.slot[p + 1], face.member[p + 1], face.lam[p + 1]
     if hole != last:  # slots stay compact: the last one moves into the hole
         _copy(face.rows[last], face.rows[hole], face.rows.shape[1])
         for p in range(m - 1):
@@ -229,7 +231,7 @@ def _enter(face: Face, j: int, slack: float) -> int:
 @njit(cache=True, nogil=True)
 def _clear(face: Face) -> None:
     for p in range(face.size[0]):
-        face.inside[face.index[p]] = False
+        face.inside[face.member[p]] = False
     face.size[0] = 0
 
 
@@ -241,14 +243,14 @@ def _factorise(face: Face, members: np.ndarray) -> None:
     for p in range(m):
         j = members[p]
         _copy(face.Z[j], face.rows[p], face.Z.shape[1])
-        face.slot[p], face.index[p], face.inside[j] = p, j, True
+        face.slot[p], face.member[p], face.inside[j] = p, j, True
     face.size[0] = m
     if m == 0:
         return
     gram(face.rows, m, face.U, face.ints)
     sound = cholesky(face.U, m, face.ints) == 0
     for p in range(m):  # a factor that "succeeds" on rounding alone would give a nonsense w
-        sound = sound and face.U[p, p] * face.U[p, p] > _SUSPECT * face.squares[face.index[p]]
+        sound = sound and face.U[p, p] * face.U[p, p] > _SUSPECT * face.squares[face.member[p]]
     if sound:
         for p in range(m):
             face.h[p] = 1.0
@@ -285,9 +287,9 @@ def settle(face: Face, members: np.ndarray) -> None:
 def polish(face: Face) -> None:
     """Refine lam and w on the face, two steps, so that z_i.w = 1 (plus a guard) to the accuracy that double precision allows.
 
-    w = Z_S^T lam cancels: it loses a factor |z| / kappa. Each step therefore adds the correction to w itself, which does not. The guard,
-    a few units of rounding of z_i.w, keeps rows of large norm on the right side of the margin; its price in |w| is weighted by their
-    multipliers, which are small.
+    w = Z_S^T lam cancels: it loses a factor |z| / kappa. Each step therefore adds the correction to w
+    itself, which does not. The guard, a few units of rounding of z_i.w, keeps rows of large norm on the
+    right side of the margin; its price in |w| is weighted by their multipliers, which are small.
     """
     _combine(face, face.lam, face.w)
     guard = _ROUNDING * math.sqrt(_dot(face.w, face.w))
@@ -295,7 +297,7 @@ def polish(face: Face) -> None:
     for _ in range(2):
         _products(face, face.w, face.r)
         for p in range(m):
-            face.r[p] = 1.0 + guard * math.sqrt(face.squares[face.index[p]]) - face.r[p]
+            face.r[p] = 1.0 + guard * math.sqrt(face.squares[face.member[p]]) - face.r[p]
         solve_transposed(face.U, m, face.r, face.ints)
         solve_upper(face.U, m, face.r, face.ints)
         _combine(face, face.r, face.vector)
@@ -331,7 +333,8 @@ def _most_violated(
 def solve(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
     """Walk from the rows `start` to the solution: the status, and the row that proved inseparability or -1.
 
-    At the end face.w and face.lam are polished. STALLED after `limit` rows entered; the caller certifies what was reached.
+    At the end face.w and face.lam are polished. STALLED after `limit` rows entered; the caller certifies
+    what was reached.
     """
     n = face.Z.shape[0]
     margins = np.empty(n)
@@ -360,9 +363,9 @@ def solve(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
 
         drift = 0.0
         for p in range(m):
-            drift = max(drift, abs(1.0 - margins[face.index[p]]))
+            drift = max(drift, abs(1.0 - margins[face.member[p]]))
         if entered - fresh_at > (_SOON if drift > _DRIFT else _FRESH):
-            settle(face, face.index[:m].copy())
+            settle(face, face.member[:m].copy())
             fresh_at = entered
             continue
 

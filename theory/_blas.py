@@ -1,12 +1,13 @@
 """Dense linear algebra inside compiled kernels: scipy's own BLAS and LAPACK, called by symbol name.
 
-numba refuses to cache a kernel that holds a raw pointer, because the pointer is different in the next process. A
-symbol *name* is the same everywhere, so the addresses that scipy exports (`scipy.linalg.cython_blas`) are registered
-with LLVM under names of our own, and the kernels call those names: they compile once, and load from the cache afterwards.
+numba refuses to cache a kernel that holds a raw pointer, because the pointer is different in the next
+process. A symbol *name* is the same everywhere, so the addresses that scipy exports
+(`scipy.linalg.cython_blas`) are registered with LLVM under names of our own, and the kernels call those
+names: they compile once, and load from the cache afterwards.
 
-Conventions. Triangular factors are stored row-major and upper, K = U^T U, so that rows are contiguous. BLAS reads the
-same memory column-major and sees the lower factor L = U^T. Scalars pass through small integer and float arrays that
-the caller owns (`Scratch`): an address taken from a temporary could outlive it.
+Conventions. Triangular factors are stored row-major and upper, K = U^T U, so that rows are contiguous. BLAS
+reads the same memory column-major and sees the lower factor L = U^T. Scalars pass through small integer and
+float arrays that the caller owns (`Scratch`): an address taken from a temporary could outlive it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ REASSOCIATE = {"reassoc", "contract", "nsz"}  # lets sums use SIMD lanes, keeps 
 _PREFIX = "easy_or_hard_"
 
 
-def _external(module: Any, routine: str, arguments: int) -> types.ExternalFunction:
+def _external(module: Any, routine: str, arguments: int) -> Any:
     """`routine` of a scipy cython module as a function that numba can call and cache."""
     if "int *" not in str(module.__pyx_capi__[routine]):
         raise ImportError(

@@ -1,15 +1,17 @@
 """A good guess of the support vectors: over-relaxed dual coordinate descent in single precision.
 
-The dual of `min |w|^2 / 2 subject to z_i.w >= 1` is `max sum(lam) - |Z^T lam|^2 / 2, lam >= 0`. One coordinate at a time,
-with w = Z^T lam kept up to date,
+The dual of `min |w|^2 / 2 subject to z_i.w >= 1` is `max sum(lam) - |Z^T lam|^2 / 2, lam >= 0`. One
+coordinate at a time, with w = Z^T lam kept up to date,
 
     lam_i <- max(0, lam_i - omega (z_i.w - 1) / |z_i|^2),        1 <= omega < 2,
 
-which is Gauss-Seidel at omega = 1 (Hsieh et al., "A dual coordinate descent method for large-scale linear SVM", ICML 2008)
-and successive over-relaxation above. It needs far too many sweeps to *solve* a problem with nearly D support vectors, but a few
-dozen find most of them, and the active set (`_active_set.py`) only has to put the rest right. So single precision does.
+which is Gauss-Seidel at omega = 1 (Hsieh et al., "A dual coordinate descent method for large-scale linear
+SVM", ICML 2008) and successive over-relaxation above. It needs far too many sweeps to *solve* a problem
+with nearly D support vectors, but a few dozen find most of them, and the active set (`_active_set.py`) only
+has to put the rest right. So single precision does.
 
-Measured at D = 200, alpha = 2 (random data): 30 sweeps at omega = 1 leave 15 rows to correct, at omega = 1.7 five.
+Measured at D = 200, alpha = 2 (random data): 30 sweeps at omega = 1 leave 15 rows to correct, at omega =
+1.7 five.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ._blas import REASSOCIATE
+from theory._blas import REASSOCIATE
 
 OVER_RELAXATION = 1.7
 _SEED = 0x9E3779B97F4A7C15  # the sweeps' order is part of the algorithm: fixed, so that equal input gives equal output
@@ -29,9 +31,10 @@ def coordinate_descent(
 ) -> int:
     """Improve the multipliers `lam` [n] in place by at most `sweeps` sweeps over the rows of `Z` [n, D]; sweeps done.
 
-    All arrays are single precision. `inverse_squares` [n] holds 1 / |z_i|^2, or 0 for a row to leave alone. Stops early
-    once under 1 % of the rows entered or left the support in each of three sweeps. A row at lam_i = 0 whose constraint is
-    satisfied by more than the previous sweep's largest correction is set aside.
+    All arrays are single precision. `inverse_squares` [n] holds 1 / |z_i|^2, or 0 for a row to leave alone.
+    Stops early once under 1 % of the rows entered or left the support in each of three sweeps. A row at
+    lam_i = 0 whose constraint is satisfied by more than the previous sweep's largest correction is set
+    aside.
     """
     n, D = Z.shape
     zero, one, relax = np.float32(0.0), np.float32(1.0), np.float32(omega)

@@ -2,18 +2,20 @@
 
     maximise over |w| = 1:   kappa = min_i y_i w.x_i .
 
-With rows z_i = y_i x_i this is the point of the convex hull of the z_i that is nearest to the origin: kappa* is its norm, w its
-direction. Convex weights mu (mu >= 0, sum mu = 1) with v = sum_i mu_i z_i prove, whatever found them,
+With rows z_i = y_i x_i this is the point of the convex hull of the z_i that is nearest to the origin:
+kappa* is its norm, w its direction. Convex weights mu (mu >= 0, sum mu = 1) with v = sum_i mu_i z_i prove,
+whatever found them,
 
     min_i z_i.v / |v|  <=  kappa*  <=  |v| ,
 
-so both ends are computed over all rows and the relative gap delta between them is the certificate. It also bounds the angle to the
-true solution, by arccos(1 - delta), about sqrt(2 delta): a gap of 1e-6 certifies an angle of only 1.4e-3, which is why this
-solver finds the exact set of support vectors and stops at nothing above 1e-10.
+so both ends are computed over all rows and the relative gap delta between them is the certificate. It also
+bounds the angle to the true solution, by arccos(1 - delta), about sqrt(2 delta): a gap of 1e-6 certifies an
+angle of only 1.4e-3, which is why this solver finds the exact set of support vectors and stops at nothing
+above 1e-10.
 
-Three steps: a guess of the support vectors (`_coordinate_descent.py`), the exact walk from there (`_active_set.py`), iterative
-refinement on the final face. A few hundred microseconds to a few milliseconds at D = 200; `python -m benchmarks.theory_simulation`
-measures it against general solvers.
+Three steps: a guess of the support vectors (`_coordinate_descent.py`), the exact walk from there
+(`_active_set.py`), iterative refinement on the final face. A few hundred microseconds to a few milliseconds
+at D = 200; `python -m benchmarks.theory_simulation` measures it against general solvers.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from ._active_set import INSEPARABLE, Face, empty_face, polish, settle, solve
-from ._blas import single_blas_thread
-from ._coordinate_descent import OVER_RELAXATION, coordinate_descent
+from theory._active_set import INSEPARABLE, Face, empty_face, polish, settle, solve
+from theory._blas import single_blas_thread
+from theory._coordinate_descent import OVER_RELAXATION, coordinate_descent
 
 GAP = 1e-10  # the largest relative gap that is returned
 _GOOD_GAP = 1e-12  # above this the final face is factorised afresh
@@ -41,7 +43,8 @@ class NotSeparable(ValueError):  # noqa: N818 - the name users catch
     """No hyperplane through the origin separates the data; the proof comes with the exception.
 
     Attributes:
-        multipliers: [n], non-negative, sum 1: convex weights mu of the rows y_i x_i whose combination vanishes (Farkas).
+        multipliers: [n], non-negative, sum 1: convex weights mu of the rows y_i x_i whose combination
+            vanishes (Farkas).
         residual: |sum mu_i y_i x_i| / sum mu_i |x_i|, zero up to rounding.
         margin_bound: |sum mu_i y_i x_i|, in the units of X: no unit vector has a larger margin.
     """
@@ -93,8 +96,8 @@ def max_margin(X: ArrayLike, y: ArrayLike, *, initial: ArrayLike | None = None) 
     Args:
         X: [n, D], the samples, real and finite; any scale. Rows of zeros are refused (no margin is possible).
         y: [n], the labels, each -1 or +1.
-        initial: [n], non-negative multipliers to start from (such as those of a similar data set); the answer does not depend on
-            them beyond rounding, the time does.
+        initial: [n], non-negative multipliers to start from (such as those of a similar data set); the
+            answer does not depend on them beyond rounding, the time does.
 
     Returns:
         The unit vector with margin, certified relative gap (at most 1e-10), support vectors and multipliers.
@@ -113,7 +116,7 @@ def max_margin(X: ArrayLike, y: ArrayLike, *, initial: ArrayLike | None = None) 
             raise _no_separator(face, proof_row, scale)
         answer = _certified(face, scale)
         if answer.gap > _GOOD_GAP:
-            settle(face, face.index[: face.size[0]].copy())
+            settle(face, face.member[: face.size[0]].copy())
             polish(face)
             again = _certified(face, scale)
             answer = again if again.gap < answer.gap else answer
@@ -218,7 +221,7 @@ def _certified(face: Face, scale: float) -> MaxMargin:
     m = int(face.size[0])
     norm = float(np.linalg.norm(face.w))
     multipliers = np.zeros(face.squares.size)
-    multipliers[face.index[:m]] = np.maximum(face.lam[:m], 0.0)
+    multipliers[face.member[:m]] = np.maximum(face.lam[:m], 0.0)
     total = float(multipliers.sum())
     if total == 0.0 or norm == 0.0:
         raise NotCertified("no support vector was found: the rows are too badly conditioned for double precision")
@@ -235,7 +238,7 @@ def _no_separator(face: Face, row: int, scale: float) -> NotSeparable | NotCerti
     """The walk's proof that row `row` and the face exclude a separator, checked; NotCertified if it does not hold."""
     m = int(face.size[0])
     multipliers = np.zeros(face.squares.size)
-    multipliers[face.index[:m]] = np.maximum(0.0, -face.r[:m])
+    multipliers[face.member[:m]] = np.maximum(0.0, -face.r[:m])
     multipliers[row] = 1.0
     multipliers /= multipliers.sum()
     bound = float(np.linalg.norm(multipliers @ face.Z))
