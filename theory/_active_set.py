@@ -31,9 +31,11 @@ from theory._blas import REASSOCIATE, cholesky, gram, solve_transposed, solve_up
 OPTIMAL, INSEPARABLE, STALLED = 0, 1, 2
 
 _TOLERANCE = 1e-12  # of the constraints z_i.w >= 1, on top of what rounding allows
-_ROUNDING = 4 * np.finfo(np.float64).eps
-_DEPENDENT = 1e-13  # delta below this times |z_j|^2: z_j is in the span of S
-_SUSPECT = 1e-9  # delta below this times |z_j|^2 has lost its digits: computed from the vectors; no pivot of a start
+_EPSILON = np.finfo(np.float64).eps
+_ROUNDING = 4 * _EPSILON
+GUARD = 4.0  # units of rounding, see `polish`
+_DEPENDENT = 1e-15  # delta below this times |z_j|^2: z_j is in the span of S
+_SUSPECT = 1e-9  # delta below this times |z_j|^2 has lost its digits and is computed from the vectors
 _DRIFT = 1e-8  # residual of z_i.w = 1 on the face that calls for a fresh factor
 _SOON, _FRESH = 20, 200  # rows entered before the factor is computed afresh: with drift, and in any case
 _CANDIDATES = 4  # violated rows tried per look at all rows
@@ -65,15 +67,16 @@ def empty_face(Z: np.ndarray, squares: np.ndarray) -> Face:
     n, D = Z.shape
     c = min(n, D)
     return Face(
-        Z=Z, squares=squares, size=np.zeros(1, np.int64), rows=np.zeros((c, D)), slot=np.zeros(c, np.int64),
-        member=np.zeros(c, np.int64), lam=np.zeros(c), U=np.zeros((c, c)), h=np.zeros(c), inside=np.zeros(n, np.bool_),
-        w=np.zeros(D), v=np.zeros(c), r=np.zeros(c), by_slot=np.zeros(c), vector=np.zeros(D), ints=np.zeros(8, np.int32),
+        Z=Z, squares=squares, size=np.zeros(1, np.int64),
+        rows=np.zeros((c, D)), slot=np.zeros(c, np.int64), member=np.zeros(c, np.int64),
+        lam=np.zeros(c), U=np.zeros((c, c)), h=np.zeros(c), inside=np.zeros(n, np.bool_), w=np.zeros(D),
+        v=np.zeros(c), r=np.zeros(c), by_slot=np.zeros(c), vector=np.zeros(D), ints=np.zeros(8, np.int32),
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def _copy(source: np.ndarray, target: np.ndarray, count: int) -> None:
-    """target[:count] = source[:count]: a loop compiles in a twentieth of the time of a slice assignment."""
+    """Set target[:count] = source[:count]; a slice assignment would take twenty times as long to compile."""
     for k in range(count):
         target[k] = source[k]
 
@@ -88,7 +91,7 @@ def _dot(x: np.ndarray, y: np.ndarray) -> float:
 
 @njit(cache=True, nogil=True)
 def _products(face: Face, z: np.ndarray, out: np.ndarray) -> None:
-    """out[:m] = Z_S z, by position."""
+    """Set out[:m] = Z_S z, by position."""
     m = face.size[0]
     times(face.rows, m, z, face.by_slot, face.ints)
     for p in range(m):
@@ -97,7 +100,7 @@ def _products(face: Face, z: np.ndarray, out: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def _combine(face: Face, coefficients: np.ndarray, out: np.ndarray) -> None:
-    """out = Z_S^T coefficients, the coefficients by position."""
+    """Set out = Z_S^T coefficients, the coefficients by position."""
     m = face.size[0]
     for p in range(m):
         face.by_slot[face.slot[p]] = coefficients[p]
@@ -168,7 +171,7 @@ def _approach(face: Face, j: int) -> float:
 
 @njit(cache=True, nogil=True)
 def _direction(face: Face, j: int, delta: float) -> float:
-    """Set face.r = K^-1 Z_S z_j from face.v; the squared distance, recomputed from the vectors if it has lost its digits."""
+    """Set face.r = K^-1 Z_S z_j from face.v; the squared distance, computed anew where it lost its digits."""
     m = face.size[0]
     _copy(face.v, face.r, m)
     solve_upper(face.U, m, face.r, face.ints)
@@ -199,7 +202,10 @@ def refine_direction(face: Face, j: int) -> float:
 
 @njit(cache=True, nogil=True)
 def _enter(face: Face, j: int, slack: float) -> int:
-    """Bring the violated row j into the face, slack = 1 - z_j.w > 0; OPTIMAL, or INSEPARABLE with face.r as the proof."""
+    """Bring the violated row j (slack = 1 - z_j.w > 0) into the face.
+
+    OPTIMAL when it has joined; INSEPARABLE, with face.r as the proof, when nothing stops the step.
+    """
     lam = 0.0
     delta = _approach(face, j)
     while True:
@@ -237,7 +243,7 @@ def _clear(face: Face) -> None:
 
 @njit(cache=True, nogil=True)
 def _factorise(face: Face, members: np.ndarray) -> None:
-    """Make the rows `members` (at most capacity) the face, as far as they are independent; sets U and h, not lam."""
+    """Make the rows `members` (at most capacity) the face, as far as independent; sets U and h, not lam."""
     _clear(face)
     m = members.size
     for p in range(m):
@@ -284,15 +290,15 @@ def settle(face: Face, members: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def polish(face: Face) -> None:
-    """Refine lam and w on the face, two steps, so that z_i.w = 1 (plus a guard) to the accuracy that double precision allows.
+def polish(face: Face, units: float) -> None:
+    """Refine lam and w on the face, two steps, so that z_i.w = 1 (plus a guard) to working precision.
 
     w = Z_S^T lam cancels: it loses a factor |z| / kappa. Each step therefore adds the correction to w
     itself, which does not. The guard, a few units of rounding of z_i.w, keeps rows of large norm on the
     right side of the margin; its price in |w| is weighted by their multipliers, which are small.
     """
     _combine(face, face.lam, face.w)
-    guard = _ROUNDING * math.sqrt(_dot(face.w, face.w))
+    guard = units * _EPSILON * math.sqrt(_dot(face.w, face.w))
     m = face.size[0]
     for _ in range(2):
         _products(face, face.w, face.r)
@@ -311,7 +317,7 @@ def polish(face: Face) -> None:
 def _most_violated(
     face: Face, margins: np.ndarray, allowance: float, chosen: np.ndarray, violation: np.ndarray
 ) -> int:
-    """Fill `chosen` and `violation` with the rows furthest below the margin, worst first; how many there are."""
+    """Fill `chosen` and `violation` with the rows furthest below the margin, worst first; their number."""
     found = 0
     for i in range(margins.size):
         short = 1.0 - margins[i]
@@ -353,7 +359,7 @@ def solve(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
         allowance = _ROUNDING * (length + widest * length * length)  # |w|^2 = sum(lam)
         found = _most_violated(face, margins, allowance, chosen, violation)
         if found == 0:
-            polish(face)
+            polish(face, GUARD)
             times(face.Z, n, face.w, margins, face.ints)
             allowance = _ROUNDING * math.sqrt(_dot(face.w, face.w))
             found = _most_violated(face, margins, allowance, chosen, violation)
@@ -378,7 +384,7 @@ def solve(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
                 if short <= _TOLERANCE + allowance * math.sqrt(face.squares[j]):
                     continue
             if entered == limit:
-                polish(face)
+                polish(face, GUARD)
                 return STALLED, -1
             entered += 1
             if _enter(face, j, short) == INSEPARABLE:

@@ -6,8 +6,8 @@ process. A symbol *name* is the same everywhere, so the addresses that scipy exp
 names: they compile once, and load from the cache afterwards.
 
 Conventions. Triangular factors are stored row-major and upper, K = U^T U, so that rows are contiguous. BLAS
-reads the same memory column-major and sees the lower factor L = U^T. Scalars pass through small integer and
-float arrays that the caller owns (`Scratch`): an address taken from a temporary could outlive it.
+reads the same memory column-major and sees the lower factor L = U^T. Integers pass through a
+scratch array `ints` (int32, [8]) that the caller owns: an address taken from a temporary could outlive it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numba import njit, types
 from numba.extending import get_cython_function_address
 from threadpoolctl import ThreadpoolController
 
-REASSOCIATE = {"reassoc", "contract", "nsz"}  # lets sums use SIMD lanes, keeps infinities and NaN what they are
+REASSOCIATE = {"reassoc", "contract", "nsz"}  # sums may use SIMD lanes; infinities and NaN stay as they are
 
 _PREFIX = "easy_or_hard_"
 
@@ -33,9 +33,7 @@ _PREFIX = "easy_or_hard_"
 def _external(module: Any, routine: str, arguments: int) -> Any:
     """`routine` of a scipy cython module as a function that numba can call and cache."""
     if "int *" not in str(module.__pyx_capi__[routine]):
-        raise ImportError(
-            f"scipy's {routine} takes integers that are not C ints; theory's compiled solver was written for those"
-        )
+        raise ImportError(f"scipy's {routine} does not take C ints, which the compiled solver passes")
     llvm.add_symbol(_PREFIX + routine, get_cython_function_address(module.__name__, routine))
     return types.ExternalFunction(_PREFIX + routine, types.void(*[types.intp] * arguments))
 
@@ -55,7 +53,7 @@ _ONE = 8
 
 @njit(cache=True, nogil=True)
 def gram(rows: np.ndarray, count: int, U: np.ndarray, ints: np.ndarray) -> None:
-    """Upper triangle of U[:count, :count] = rows[:count] rows[:count]^T. `ints`: int32 scratch of 8."""
+    """Set the upper triangle of U[:count, :count] to rows[:count] rows[:count]^T."""
     ints[0], ints[1], ints[2], ints[3] = count, rows.shape[1], rows.shape[1], U.shape[1]
     at = ints.ctypes.data
     number = _NUMBERS.ctypes.data
@@ -65,7 +63,7 @@ def gram(rows: np.ndarray, count: int, U: np.ndarray, ints: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def cholesky(U: np.ndarray, count: int, ints: np.ndarray) -> int:
-    """Replace the upper triangle of U[:count, :count] by its Cholesky factor; 0, or the pivot (from 1) that failed."""
+    """Replace the upper triangle of U[:count, :count] by its Cholesky factor; 0, or the pivot that failed."""
     ints[0], ints[1], ints[2] = count, U.shape[1], 0
     at = ints.ctypes.data
     _dpotrf(_LOWER.ctypes.data, at, U.ctypes.data, at + 4, at + 8)
@@ -74,25 +72,25 @@ def cholesky(U: np.ndarray, count: int, ints: np.ndarray) -> int:
 
 @njit(cache=True, nogil=True)
 def solve_transposed(U: np.ndarray, count: int, x: np.ndarray, ints: np.ndarray) -> None:
-    """x[:count] <- U^-T x[:count]."""
+    """Set x[:count] = U^-T x[:count]."""
     ints[0], ints[1], ints[2] = count, U.shape[1], 1
     at = ints.ctypes.data
-    _dtrsv(_LOWER.ctypes.data, _PLAIN.ctypes.data, _PLAIN.ctypes.data, at, U.ctypes.data, at + 4, x.ctypes.data, at + 8)
+    _dtrsv(_LOWER.ctypes.data, _PLAIN.ctypes.data, _PLAIN.ctypes.data, at, U.ctypes.data, at + 4,
+           x.ctypes.data, at + 8)  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def solve_upper(U: np.ndarray, count: int, x: np.ndarray, ints: np.ndarray) -> None:
-    """x[:count] <- U^-1 x[:count]."""
+    """Set x[:count] = U^-1 x[:count]."""
     ints[0], ints[1], ints[2] = count, U.shape[1], 1
     at = ints.ctypes.data
-    _dtrsv(
-        _LOWER.ctypes.data, _TRANSPOSED.ctypes.data, _PLAIN.ctypes.data, at, U.ctypes.data, at + 4, x.ctypes.data, at + 8
-    )
+    _dtrsv(_LOWER.ctypes.data, _TRANSPOSED.ctypes.data, _PLAIN.ctypes.data, at, U.ctypes.data, at + 4,
+           x.ctypes.data, at + 8)  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def times(rows: np.ndarray, count: int, x: np.ndarray, out: np.ndarray, ints: np.ndarray) -> None:
-    """out[:count] <- rows[:count] x."""
+    """Set out[:count] = rows[:count] x."""
     ints[0], ints[1], ints[2] = rows.shape[1], count, 1
     at = ints.ctypes.data
     number = _NUMBERS.ctypes.data
@@ -102,7 +100,7 @@ def times(rows: np.ndarray, count: int, x: np.ndarray, out: np.ndarray, ints: np
 
 @njit(cache=True, nogil=True)
 def transposed_times(rows: np.ndarray, count: int, x: np.ndarray, out: np.ndarray, ints: np.ndarray) -> None:
-    """out <- rows[:count]^T x[:count]."""
+    """Set out = rows[:count]^T x[:count]."""
     ints[0], ints[1], ints[2] = rows.shape[1], count, 1
     at = ints.ctypes.data
     number = _NUMBERS.ctypes.data
@@ -126,7 +124,7 @@ class _SingleThread:
         with self._lock:
             if self._inside == 0:
                 if self._controller is None:
-                    self._controller = ThreadpoolController()  # looks through the loaded libraries: milliseconds, once
+                    self._controller = ThreadpoolController()  # searches the loaded libraries: milliseconds
                 self._limiter = self._controller.limit(limits=1, user_api="blas")
             self._inside += 1
 

@@ -22,14 +22,14 @@ from numba import njit
 from theory._blas import REASSOCIATE
 
 OVER_RELAXATION = 1.7
-_SEED = 0x9E3779B97F4A7C15  # the sweeps' order is part of the algorithm: fixed, so that equal input gives equal output
+_SEED = 0x9E3779B97F4A7C15  # of the sweeps' order: fixed, so that equal input gives equal output
 
 
 @njit(cache=True, nogil=True, fastmath=REASSOCIATE)
 def coordinate_descent(
     Z: np.ndarray, inverse_squares: np.ndarray, lam: np.ndarray, sweeps: int, omega: float
 ) -> int:
-    """Improve the multipliers `lam` [n] in place by at most `sweeps` sweeps over the rows of `Z` [n, D]; sweeps done.
+    """Improve `lam` [n] in place by at most `sweeps` sweeps over the rows of `Z` [n, D]; the sweeps done.
 
     All arrays are single precision. `inverse_squares` [n] holds 1 / |z_i|^2, or 0 for a row to leave alone.
     Stops early once under 1 % of the rows entered or left the support in each of three sweeps. A row at

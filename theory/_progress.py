@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Report = Callable[[float, float], None]
 _SECONDS_BETWEEN_LINES = 10.0
@@ -18,15 +25,20 @@ _SECONDS_BETWEEN_LINES = 10.0
 def reporting(progress: bool | Report | None, label: str) -> Iterator[Report]:
     """A function `report(done, total)` for the block.
 
-    `progress`: a function of that kind; True for a display on stderr; False for silence; None for a display on a terminal only.
+    `progress`: a function of that kind; True for a display on stderr; False for silence; None for a display
+    on a terminal only.
     """
+    if not (callable(progress) or progress is None or isinstance(progress, bool)):
+        raise ValueError(
+            f"progress is {progress!r}, must be True, False, None or a function of (done, total)"
+        )
     if callable(progress):
         yield progress
     elif progress is False or (progress is None and not sys.stderr.isatty()):
         yield lambda done, total: None
     elif sys.stderr.isatty():
-        columns = (TextColumn(label), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bar:
+        times = (TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with Progress(TextColumn(label), BarColumn(), *times, console=Console(stderr=True)) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
@@ -47,4 +59,5 @@ class _Lines:
         self.last = now
         passed = now - self.start
         left = passed * (total - done) / done
-        print(f"{self.label}: {done / total:.0%}, {passed:.0f} s passed, about {left:.0f} s left", file=sys.stderr, flush=True)
+        line = f"{self.label}: {done / total:.0%}, {passed:.0f} s passed, about {left:.0f} s left"
+        print(line, file=sys.stderr, flush=True)

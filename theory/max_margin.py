@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from theory._active_set import INSEPARABLE, Face, empty_face, polish, settle, solve
+from theory._active_set import GUARD, INSEPARABLE, Face, empty_face, polish, settle, solve
 from theory._blas import single_blas_thread
 from theory._coordinate_descent import OVER_RELAXATION, coordinate_descent
 
@@ -55,13 +55,14 @@ class NotSeparable(ValueError):  # noqa: N818 - the name users catch
         self.margin_bound = margin_bound
         count = int(np.count_nonzero(multipliers))
         super().__init__(
-            f"no hyperplane through the origin separates the {multipliers.size} samples: a non-negative combination of "
-            f"{count} of the rows y_i x_i vanishes (relative residual {residual:.1e}), so no margin above {margin_bound:.1e} exists"
+            f"no hyperplane through the origin separates the {multipliers.size} samples: a non-negative "
+            f"combination of {count} of the rows y_i x_i vanishes (relative residual {residual:.1e}), "
+            f"so no margin above {margin_bound:.1e} exists"
         )
 
 
 class NotCertified(ArithmeticError):  # noqa: N818 - the name users catch
-    """The data are too badly conditioned for double precision: neither a margin nor its absence could be certified."""
+    """The data are too badly conditioned: neither a margin nor its absence could be certified."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def max_margin(X: ArrayLike, y: ArrayLike, *, initial: ArrayLike | None = None) 
     Raises:
         ValueError: malformed or non-finite input.
         NotSeparable: the data are not separable through the origin; carries the proof.
-        NotCertified: conditioning beyond double precision (margin / largest |x| below about 1e-6).
+        NotCertified: conditioning beyond double precision (margin / largest |x| below about 5e-6).
 
     Source: minimum-norm duality; dual active set of D. Goldfarb and A. Idnani, Math. Programming 27 (1983).
     """
@@ -117,13 +118,14 @@ def max_margin(X: ArrayLike, y: ArrayLike, *, initial: ArrayLike | None = None) 
         answer = _certified(face, scale)
         if answer.gap > _GOOD_GAP:
             settle(face, face.member[: face.size[0]].copy())
-            polish(face)
-            again = _certified(face, scale)
-            answer = again if again.gap < answer.gap else answer
+            for guard in (GUARD, 1.0, 0.0):
+                polish(face, guard)
+                answer = min(answer, _certified(face, scale), key=lambda a: a.gap)
     if not answer.gap <= GAP:
         raise NotCertified(
-            f"the margin could only be bracketed, between {answer.margin:.6e} and {answer.upper:.6e} (relative gap {answer.gap:.1e}, "
-            f"{GAP:.0e} is required): the rows are too badly conditioned for double precision"
+            f"the margin could only be bracketed, between {answer.margin:.6e} and {answer.upper:.6e} "
+            f"(relative gap {answer.gap:.1e}, {GAP:.0e} is required): the rows are too badly conditioned "
+            "for double precision"
         )
     return answer
 
@@ -134,19 +136,23 @@ def _checked(
     samples = _real(X, "X")
     labels = _real(y, "y")
     if samples.ndim != 2 or 0 in samples.shape:
-        raise ValueError(f"X must have shape [samples, dimensions], both at least 1; got {list(samples.shape)}")
+        shape = list(samples.shape)
+        raise ValueError(f"X must have shape [samples, dimensions], both at least 1; got {shape}")
     if labels.shape != samples.shape[:1]:
-        raise ValueError(f"y must have shape [{samples.shape[0]}], one label a row of X; got {list(labels.shape)}")
+        shape = list(labels.shape)
+        raise ValueError(f"y must have shape [{samples.shape[0]}], one label a row of X; got {shape}")
     wrong = np.flatnonzero(np.abs(labels) != 1.0)
     if wrong.size:
         raise ValueError(
-            f"labels must be -1 or +1; y[{wrong[0]}] is {labels[wrong[0]]:g} (labels 0 and 1 become -1 and +1 by 2 * y - 1)"
+            f"labels must be -1 or +1; y[{wrong[0]}] is {labels[wrong[0]]:g} "
+            "(labels 0 and 1 become -1 and +1 by 2 * y - 1)"
         )
     if initial is None:
         return samples, labels, np.empty(0)
     start = _real(initial, "initial")
     if start.shape != labels.shape:
-        raise ValueError(f"initial must have shape [{labels.size}], one multiplier a sample; got {list(start.shape)}")
+        shape = list(start.shape)
+        raise ValueError(f"initial must have shape [{labels.size}], one multiplier a sample; got {shape}")
     if not (np.isfinite(start).all() and (start >= 0.0).all()):
         raise ValueError("initial must hold finite multipliers that are not negative")
     return samples, labels, start
@@ -154,7 +160,10 @@ def _checked(
 
 def _real(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """`values` as a C-contiguous float64 array; ValueError if they are not real numbers."""
-    array: Any = np.asarray(values)
+    try:
+        array: Any = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array: its rows differ in length") from error
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name} must hold real numbers (any float or integer type); got {array.dtype}")
     return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
@@ -170,7 +179,7 @@ def _train(
     scale = 2.0 ** math.frexp(largest)[1]  # a power of two changes no digit
     Z, squares, zero_row = _scaled(X, y, 1.0 / scale) if largest > 0.0 else (X, y, 0)
     if zero_row >= 0:
-        raise ValueError(f"row {zero_row} of X is zero (or too small beside the others): no margin is possible")
+        raise ValueError(f"row {zero_row} of X is zero, or nothing beside the others: no margin is possible")
     face, status, proof_row = _solve(Z, squares, initial)
     return face, status, proof_row, scale
 
@@ -200,7 +209,9 @@ def _solve(
     """Guess, then walk: the final face, the walk's status, and the row that proved inseparability (or -1)."""
     n, D = Z.shape
     inverse = np.zeros(n, np.float32)
-    np.divide(1.0, squares, out=inverse, where=squares > _WORST_CONDITION * squares.max(), casting="same_kind")
+    np.divide(
+        1.0, squares, out=inverse, where=squares > _WORST_CONDITION * squares.max(), casting="same_kind"
+    )
     lam = np.zeros(n, np.float32)
     if initial.size:
         w = initial @ Z  # start from the multiple of `initial` at which the dual is largest
@@ -224,7 +235,9 @@ def _certified(face: Face, scale: float) -> MaxMargin:
     multipliers[face.member[:m]] = np.maximum(face.lam[:m], 0.0)
     total = float(multipliers.sum())
     if total == 0.0 or norm == 0.0:
-        raise NotCertified("no support vector was found: the rows are too badly conditioned for double precision")
+        raise NotCertified(
+            "no support vector was found: the rows are too badly conditioned for double precision"
+        )
     multipliers /= total
     support = np.flatnonzero(multipliers)
     w = face.w / norm
@@ -235,7 +248,7 @@ def _certified(face: Face, scale: float) -> MaxMargin:
 
 
 def _no_separator(face: Face, row: int, scale: float) -> NotSeparable | NotCertified:
-    """The walk's proof that row `row` and the face exclude a separator, checked; NotCertified if it does not hold."""
+    """The proof by row `row` and the face that nothing separates; NotCertified if it does not hold."""
     m = int(face.size[0])
     multipliers = np.zeros(face.squares.size)
     multipliers[face.member[:m]] = np.maximum(0.0, -face.r[:m])
@@ -246,6 +259,7 @@ def _no_separator(face: Face, row: int, scale: float) -> NotSeparable | NotCerti
     if residual <= _PROOF:
         return NotSeparable(multipliers, residual, bound * scale)
     return NotCertified(
-        f"no margin above {bound * scale:.1e} exists, but neither a margin nor its absence could be certified "
-        f"(relative residual {residual:.1e}, at most {_PROOF:.0e} is required): the rows are too badly conditioned"
+        f"no margin above {bound * scale:.1e} exists, but neither a margin nor its absence could be "
+        f"certified (relative residual {residual:.1e}, at most {_PROOF:.0e} is required): the rows are too "
+        "badly conditioned for double precision"
     )

@@ -41,7 +41,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class KeptSamples:
-    """Kept samples in coordinates in which the probe is the first axis and the teacher lies in the plane of the first two.
+    """Kept samples, the probe being the first axis and the teacher in the plane of the first two.
 
     Attributes:
         X: [n, D], the samples.
@@ -60,7 +60,7 @@ class PlaneLaw(Protocol):
     """The law of a kept sample's coordinates in the plane of probe and teacher."""
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Array, Array | None]:
-        """`count` kept samples: J.x [count] and J_perp.x [count], or None where the latter is an unselected Gaussian."""
+        """J.x [count] and J_perp.x [count] of kept samples; None for the latter if it is a plain Gaussian."""
         ...
 
 
@@ -168,7 +168,7 @@ def _kept_law(rule: Resolved, theta: float) -> KeptLaw:
 
 
 def _cells(lo: float, hi: float, coefficients: Array, theta: float) -> tuple[Array, Array, Array, Array]:
-    """Left ends, widths, masses and slopes of the cells of one panel, W given by its Chebyshev series on [lo, hi]."""
+    """Left ends, widths, masses and slopes of the cells of a panel; W is a Chebyshev series on [lo, hi]."""
     count = math.ceil((hi - lo) / _CELL)
     points = np.linspace(lo, hi, 2 * count + 1)
     weight = np.polynomial.chebyshev.chebval(np.linspace(-1.0, 1.0, points.size), coefficients)
@@ -180,14 +180,14 @@ def _cells(lo: float, hi: float, coefficients: Array, theta: float) -> tuple[Arr
 
 
 def _log_share(m: Array, theta: float) -> Array:
-    """log P(U > 0 | m), U = |T.x|: log Phi(m cot theta)."""
+    """Logarithm of P(U > 0 | m), U = y T.x: log Phi(m cot theta)."""
     if theta == 0.0:
         return np.where(m >= 0.0, 0.0, -np.inf)
     return log_ndtr(m / math.tan(theta))
 
 
 def plane_law(rule: Rule, count: int, theta: float, margin: str) -> PlaneLaw:
-    """The law of the kept samples' first two coordinates for a rule, `count` kept samples, the probe's angle and the margin."""
+    """The law of the first two coordinates of `count` kept samples."""
     if not isinstance(rule, Ranked):
         return _kept_law(rule.resolve(theta, margin), theta)
     pool = pool_size(count, rule.fraction)
@@ -208,7 +208,9 @@ def pool_size(count: int, fraction: float) -> int:
     return max(count, round(count / fraction))
 
 
-def draw_in_plane_law(rng: np.random.Generator, law: PlaneLaw, count: int, dimension: int, theta: float) -> KeptSamples:
+def draw_in_plane_law(
+    rng: np.random.Generator, law: PlaneLaw, count: int, dimension: int, theta: float
+) -> KeptSamples:
     """Draw `count` kept samples of a given law; see `draw_kept`."""
     T, J = np.zeros(dimension), np.zeros(dimension)
     J[0] = 1.0
@@ -264,6 +266,6 @@ def check_point(alpha: float, fraction: float, theta: float, dimension: int) -> 
         raise ValueError(f"fraction is {fraction:g}, must lie in (0, 1]: the share of the pool that is kept")
     if not 0.0 <= theta <= math.pi / 2:
         hint = f" ({theta:g} degrees are {math.radians(theta):.4g})" if 1.0 < theta <= 90.0 else ""
-        raise ValueError(f"theta is {theta:g}, must lie in [0, pi/2]: radians between probe and teacher{hint}")
+        raise ValueError(f"theta is {theta:g}, must lie in [0, pi/2], radians from probe to teacher{hint}")
     if dimension < 1 or (dimension < 2 and theta > 0.0):
-        raise ValueError(f"dimension is {dimension}, must be at least 1, and at least 2 for a probe at an angle")
+        raise ValueError(f"dimension is {dimension}, must be at least 1, or 2 for a probe at an angle")

@@ -1,10 +1,12 @@
-"""Many trials of the perceptron model at finite size: draw the kept samples, train to the largest margin, measure.
+"""Many trials of the perceptron model at finite size: draw the kept samples, train, measure.
 
-`simulate` takes a whole curve, or a whole figure, in one call: alpha, fraction, keep and theta broadcast. Every trial has a generator
-of its own, seeded by (seed, settings of the point, number of the trial) and nothing else: the numbers do not depend on the number of
-workers, on the order in which trials are done, or on which other points are in the call.
+`simulate` takes a whole curve, or a whole figure, in one call: alpha, fraction, keep and theta broadcast.
+Every trial has a generator of its own, seeded by (seed, settings of the point, number of the trial) and
+nothing else: the numbers do not depend on the number of workers, on the order in which trials are done, or
+on which other points are in the call.
 
-Trials run in threads. Drawing normal deviates and the compiled solver release the interpreter's lock, and BLAS is kept at one thread.
+Trials run in threads. Drawing normal deviates and the compiled solver release the interpreter's lock, and
+BLAS is kept at one thread.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -57,8 +59,10 @@ class Simulation:
         test_error, R, rho, kappa: means over trials; see `Trials`.
         test_error_se, R_se, rho_se, kappa_se: standard errors of the means (nan for one trial).
         per_trial: the numbers behind them.
-        alpha: kept samples per dimension as simulated, n / D with a whole number n of samples: compare theory at this value.
-        fraction: kept share as simulated, n / N with whole n and N; 1 where a rule other than hard or easy selects.
+        alpha: kept samples per dimension as simulated, n / D with a whole number n of samples: compare
+            theory at this value.
+        fraction: kept share as simulated, n / N with whole n and N; 1 where a rule other than hard or easy
+            selects.
         samples: number n of kept samples.
         keep, theta, margin, dimension, trials, seed: the settings.
     """
@@ -120,22 +124,24 @@ def simulate(
     Args:
         alpha: kept samples per dimension; n = round(alpha D) samples, at least 1.
         fraction: share of the pool that is kept, in (0, 1]: the n of round(n / fraction) samples, exactly.
-        keep: "hard" (smallest probe margins), "easy", "random", or a rule of `theory.kept`; or an array of those.
+        keep: "hard" (smallest probe margins), "easy", "random", or a rule of `theory.kept`; or an array of
+            those.
         theta: angle between probe and teacher in radians, in [0, pi/2].
         dimension: D.
         trials: data sets a point, each with a fresh teacher, probe and pool.
-        seed: of all randomness; the same settings and seed give the same numbers, whatever else is in the call.
+        seed: of all randomness; the same settings and seed give the same numbers, whatever else is in the
+            call.
         margin: "unsigned" (|J.x|, the published convention) or "signed" (y J.x).
         workers: threads; by default one for every processor this process may use.
-        progress: True for a display with a time estimate on stderr, None for one on a terminal only, False for none, or a function
-            that is called with (done, total) units of work.
+        progress: True for a display with a time estimate on stderr, None for one on a terminal only, False
+            for none, or a function that is called with (done, total) units of work.
 
     Raises:
         ValueError: a setting out of its range.
     """
     trials, seed, workers = _checked_counts(dimension, trials, seed, workers)
     check_margin(margin)
-    grid = np.broadcast(*(np.asarray(v, dtype=float) for v in (alpha, fraction, theta)), _as_objects(keep))
+    grid = _broadcast(alpha, fraction, theta, keep)
     points = [_point(float(a), float(f), k, float(t), dimension, margin) for a, f, t, k in grid]
     values = np.empty((len(points), trials, len(OBSERVABLES)))
     _run(points, values, seed, workers, progress)
@@ -165,12 +171,32 @@ def simulate(
 
 
 def _checked_counts(dimension: int, trials: int, seed: int, workers: int | None) -> tuple[int, int, int]:
-    for name, value, least in (("dimension", dimension, 1), ("trials", trials, 1), ("seed", seed, 0), ("workers", workers, 1)):
-        if name == "workers" and value is None:
-            continue
+    counts = {"dimension": dimension, "trials": trials, "seed": seed, "workers": workers}
+    if workers is None:
+        del counts["workers"]
+    for name, value in counts.items():
+        least = 0 if name == "seed" else 1
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"{name} is {value!r}, must be a whole number, at least {least}")
     return int(trials), int(seed), int(workers) if workers is not None else len(os.sched_getaffinity(0))
+
+
+def _broadcast(alpha: ArrayLike, fraction: ArrayLike, theta: ArrayLike, keep: Any) -> np.broadcast:
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, value in (("alpha", alpha), ("fraction", fraction), ("theta", theta)):
+        try:
+            arrays[name] = np.asarray(value, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} is {value!r}, must be a number or an array of numbers") from error
+    arrays["keep"] = _as_objects(keep)
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
+    try:
+        grid = np.broadcast(*arrays.values())
+    except ValueError as error:
+        raise ValueError(f"the shapes {shapes} do not broadcast against each other") from error
+    if grid.size == 0:
+        raise ValueError(f"there are no points to simulate: {shapes}")
+    return grid
 
 
 def _as_objects(keep: Any) -> NDArray[Any]:
@@ -182,7 +208,9 @@ def _as_objects(keep: Any) -> NDArray[Any]:
     return single
 
 
-def _point(alpha: float, fraction: float, keep: str | Rule, theta: float, dimension: int, margin: str) -> _Point:
+def _point(
+    alpha: float, fraction: float, keep: str | Rule, theta: float, dimension: int, margin: str
+) -> _Point:
     check_point(alpha, fraction, theta, dimension)
     rule = make_rule(keep, fraction)
     count = sample_count(alpha, dimension)
@@ -193,7 +221,7 @@ def _point(alpha: float, fraction: float, keep: str | Rule, theta: float, dimens
 
 
 def _identity(rule: Rule, theta: float, margin: str) -> bytes:
-    """Bytes that tell a rule from any other: its settings where those are plain values, else the numbers it resolves to."""
+    """Bytes that tell a rule from others: its settings if plain values, else the numbers it resolves to."""
     if is_dataclass(rule):
         settings = {f.name: getattr(rule, f.name) for f in fields(rule)}
         if all(isinstance(v, (bool, int, float, str)) for v in settings.values()):
@@ -202,15 +230,22 @@ def _identity(rule: Rule, theta: float, margin: str) -> bytes:
     return b"%d" % resolved.kind + resolved.ends.tobytes() + resolved.table.tobytes()
 
 
-def _run(points: list[_Point], values: Array, seed: int, workers: int, progress: bool | Report | None) -> None:
-    """Fill values [points, trials, observables]. The dearest trials go first, so that no worker is left with them at the end."""
+def _run(
+    points: list[_Point], values: Array, seed: int, workers: int, progress: bool | Report | None
+) -> None:
+    """Fill values [points, trials, observables]; the dearest first, so that none is left for the end."""
     trials = values.shape[1]
     order = sorted(range(len(points)), key=lambda k: -points[k].cost)
-    jobs = [(k, range(s, min(s + _TRIALS_A_JOB, trials))) for k in order for s in range(0, trials, _TRIALS_A_JOB)]
+    jobs = [
+        (k, range(s, min(s + _TRIALS_A_JOB, trials))) for k in order for s in range(0, trials, _TRIALS_A_JOB)
+    ]
     total = sum(points[k].cost * len(numbers) for k, numbers in jobs)
     done = 0.0
     with reporting(progress, "simulating") as report, single_blas_thread(), _executor(workers) as pool:
-        waiting = {pool.submit(_trials, points[k], numbers, seed, values[k]): points[k].cost * len(numbers) for k, numbers in jobs}
+        waiting = {}
+        for k, numbers in jobs:
+            future = pool.submit(_trials, points[k], numbers, seed, values[k])
+            waiting[future] = points[k].cost * len(numbers)
         for finished in as_completed(waiting):
             finished.result()
             done += waiting[finished]
@@ -236,7 +271,14 @@ def _trials(point: _Point, numbers: range, seed: int, out: Array) -> None:
         sequence = np.random.SeedSequence(seed, spawn_key=(*point.key, number))
         rng = np.random.Generator(np.random.SFC64(sequence))
         kept = draw_in_plane_law(rng, point.law, point.count, point.dimension, point.theta)
-        student = max_margin(kept.X, kept.y)
+        try:
+            student = max_margin(kept.X, kept.y)
+        except Exception as error:
+            error.add_note(
+                f"in trial {number}, seed {seed}, of alpha = {point.count / point.dimension:g}, "
+                f"fraction = {point.fraction:g}, theta = {point.theta:g}, D = {point.dimension}"
+            )
+            raise
         out[number] = (*overlaps(student.w, kept.T, kept.J), student.margin)
 
 
