@@ -32,7 +32,7 @@ def coordinate_descent(
     """Improve `lam` [n] in place by at most `sweeps` sweeps over the rows of `Z` [n, D]; the sweeps done.
 
     All arrays are single precision. `inverse_squares` [n] holds 1 / |z_i|^2, or 0 for a row to leave alone.
-    Stops early once under 1 % of the rows entered or left the support in each of three sweeps. A row at
+    Stops early once under 2 % of the rows entered or left the support in each of three sweeps. A row at
     lam_i = 0 whose constraint is satisfied by more than the previous sweep's largest correction is set
     aside.
     """
@@ -82,7 +82,7 @@ def coordinate_descent(
             a += 1
 
         threshold = largest
-        quiet = quiet + 1 if 100 * changed <= active else 0
+        quiet = quiet + 1 if 50 * changed <= active else 0
         if quiet == 3:
             return sweep + 1
     return sweeps

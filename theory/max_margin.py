@@ -28,9 +28,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from theory._active_set import GUARD, INSEPARABLE, Face, empty_face, polish, settle, solve
-from theory._blas import single_blas_thread
+from theory._active_set import GUARD, INSEPARABLE, solve
+from theory._blas import REASSOCIATE, single_blas_thread
 from theory._coordinate_descent import OVER_RELAXATION, coordinate_descent
+from theory._face import Face, combine, empty_face, polish, settle
 
 GAP = 1e-10  # the largest relative gap that is returned
 _GOOD_GAP = 1e-12  # above this the final face is factorised afresh
@@ -172,39 +173,47 @@ def _real(values: ArrayLike, name: str) -> NDArray[np.float64]:
 def _train(
     X: NDArray[np.float64], y: NDArray[np.float64], initial: NDArray[np.float64]
 ) -> tuple[Face, int, int, float]:
-    largest = float(np.abs(X).max())
-    if not math.isfinite(largest):
-        row, column = np.argwhere(~np.isfinite(X))[0]
-        raise ValueError(f"X must be finite; X[{row}, {column}] is {X[row, column]}")
-    scale = 2.0 ** math.frexp(largest)[1]  # a power of two changes no digit
-    Z, squares, zero_row = _scaled(X, y, 1.0 / scale) if largest > 0.0 else (X, y, 0)
-    if zero_row >= 0:
-        raise ValueError(f"row {zero_row} of X is zero, or nothing beside the others: no margin is possible")
-    face, status, proof_row = _solve(Z, squares, initial)
+    """Scale, solve: the final face, the walk's status, the row that proved inseparability, and the scale."""
+    scale = 1.0
+    Z, single, squares = _signed_rows(X, y, scale)
+    largest = float(squares.max())
+    if not 1e-6 < largest < 1e6:  # a power of two changes no digit, and keeps single precision in its range
+        extreme = float(np.abs(X).max())
+        if not math.isfinite(extreme):
+            row, column = np.argwhere(~np.isfinite(X))[0]
+            raise ValueError(f"X must be finite; X[{row}, {column}] is {X[row, column]}")
+        scale = 2.0 ** min(math.frexp(extreme)[1], 1023)
+        Z, single, squares = _signed_rows(X, y, scale)
+    if not squares.all():
+        row = int(np.argmin(squares))
+        raise ValueError(f"row {row} of X is zero, or nothing beside the others: no margin is possible")
+    face, status, proof_row = _solve(Z, single, squares, initial)
     return face, status, proof_row, scale
 
 
-@njit(cache=True, nogil=True)
-def _scaled(X: np.ndarray, y: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """Rows y_i x_i * factor, their squared norms, and the first row whose norm is zero (-1 if none)."""
+@njit(cache=True, nogil=True, fastmath=REASSOCIATE)
+def _signed_rows(X: np.ndarray, y: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows y_i x_i / scale [n, D], the same in single precision, and their squared norms [n]."""
     n, D = X.shape
-    Z, squares = np.empty((n, D)), np.empty(n)
-    zero_row = -1
+    Z, single, squares = np.empty((n, D)), np.empty((n, D), np.float32), np.empty(n)
     for i in range(n):
-        sign = factor * y[i]
+        x, z, s = X[i], Z[i], single[i]
+        sign = y[i] / scale
         total = 0.0
         for k in range(D):
-            value = sign * X[i, k]
-            Z[i, k] = value
+            value = sign * x[k]
+            z[k] = value
+            s[k] = value
             total += value * value
         squares[i] = total
-        if total == 0.0 and zero_row < 0:
-            zero_row = i
-    return Z, squares, zero_row
+    return Z, single, squares
 
 
 def _solve(
-    Z: NDArray[np.float64], squares: NDArray[np.float64], initial: NDArray[np.float64]
+    Z: NDArray[np.float64],
+    single: NDArray[np.float32],
+    squares: NDArray[np.float64],
+    initial: NDArray[np.float64],
 ) -> tuple[Face, int, int]:
     """Guess, then walk: the final face, the walk's status, and the row that proved inseparability (or -1)."""
     n, D = Z.shape
@@ -216,7 +225,7 @@ def _solve(
     if initial.size:
         w = initial @ Z  # start from the multiple of `initial` at which the dual is largest
         lam[:] = initial * (initial.sum() / max(w @ w, np.finfo(np.float64).tiny))
-    coordinate_descent(Z.astype(np.float32), inverse, lam, _SWEEPS, OVER_RELAXATION)
+    coordinate_descent(single, inverse, lam, _SWEEPS, OVER_RELAXATION)
 
     rows = np.flatnonzero(lam > 0.0)
     if rows.size > min(n, D):  # independent rows are at most D: those of largest lam |z|
@@ -230,21 +239,21 @@ def _solve(
 def _certified(face: Face, scale: float) -> MaxMargin:
     """The face's w and multipliers with their certificate over all rows."""
     m = int(face.size[0])
-    norm = float(np.linalg.norm(face.w))
-    multipliers = np.zeros(face.squares.size)
-    multipliers[face.member[:m]] = np.maximum(face.lam[:m], 0.0)
-    total = float(multipliers.sum())
+    weights = np.maximum(face.lam[:m], 0.0)
+    total, norm = float(weights.sum()), float(np.linalg.norm(face.w))
     if total == 0.0 or norm == 0.0:
         raise NotCertified(
             "no support vector was found: the rows are too badly conditioned for double precision"
         )
-    multipliers /= total
-    support = np.flatnonzero(multipliers)
+    weights /= total
+    multipliers = np.zeros(face.squares.size)
+    multipliers[face.member[:m]] = weights
+    nearest = np.empty_like(face.w)
+    combine(face, weights, nearest)
     w = face.w / norm
-    margin = float((face.Z @ w).min())
-    upper = float(np.linalg.norm(multipliers[support] @ face.Z[support]))
+    margin, upper = float((face.Z @ w).min()), float(np.linalg.norm(nearest))
     gap = max(0.0, (upper - margin) / upper)
-    return MaxMargin(w, margin * scale, upper * scale, gap, multipliers, support)
+    return MaxMargin(w, margin * scale, upper * scale, gap, multipliers, np.flatnonzero(multipliers))
 
 
 def _no_separator(face: Face, row: int, scale: float) -> NotSeparable | NotCertified:

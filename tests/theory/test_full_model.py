@@ -14,7 +14,7 @@ ALPHA, FRACTION, DIMENSION = 2.0, 0.3, 30
 
 
 def pairs(keep, margin, probe, repeats, angle=lambda theta: theta):
-    """Full trials, and shortcut trials each at `angle` of the angle its partner's probe turned out to have."""
+    """Full trials, and shortcut trials, each at `angle` of the angle that its partner's probe has."""
     rng, other = np.random.default_rng(1), np.random.default_rng(2)
     full, short, angles = [], [], []
     for _ in range(repeats):

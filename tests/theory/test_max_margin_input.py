@@ -1,4 +1,4 @@
-"""The max-margin perceptron as a function: which input it takes and refuses, threads, and the kernel cache."""
+"""The max-margin perceptron as a function: input it takes and refuses, threads, the kernel cache."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ def test_any_kind_of_array():
     wide = np.zeros((100, 24))
     wide[::2, ::2] = whole
     reversed_twice = np.ascontiguousarray(whole[::-1, ::-1]).astype(float)[::-1, ::-1]
-    for X in (whole, whole.astype(np.float32), whole.astype(np.int8), whole.tolist(), np.asfortranarray(whole, float),
+    for X in (whole, whole.astype(np.float32), whole.astype(np.int8), whole.tolist(), np.asfortranarray(whole),
               wide[::2, ::2], reversed_twice):  # fmt: skip
         for labels in (y, y.astype(int), y.astype(np.int8), y.tolist()):
             answer = max_margin(X, labels)
