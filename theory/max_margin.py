@@ -36,7 +36,7 @@ from theory._face import Face, combine, empty_face, polish, settle
 GAP = 1e-10  # the largest relative gap that is returned
 _GOOD_GAP = 1e-12  # above this the final face is factorised afresh
 _PROOF = 1e-13  # residual of a Farkas combination, relative to its rows, that counts as zero
-_SWEEPS = 60
+_SWEEPS = 60  # at least; a fifth of D in high dimension
 _WORST_CONDITION = 1e-30  # a row this much smaller (squared) than the largest is left to the active set
 
 
@@ -225,7 +225,7 @@ def _solve(
     if initial.size:
         w = initial @ Z  # start from the multiple of `initial` at which the dual is largest
         lam[:] = initial * (initial.sum() / max(w @ w, np.finfo(np.float64).tiny))
-    coordinate_descent(single, inverse, lam, _SWEEPS, OVER_RELAXATION)
+    coordinate_descent(single, inverse, lam, max(_SWEEPS, D // 5), OVER_RELAXATION)
 
     rows = np.flatnonzero(lam > 0.0)
     if rows.size > min(n, D):  # independent rows are at most D: those of largest lam |z|
