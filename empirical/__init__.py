@@ -1,0 +1,1 @@
+"""Dataset distillation on real images (PyTorch)."""

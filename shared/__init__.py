@@ -1,0 +1,1 @@
+"""What links a predicted curve with a measured trend."""

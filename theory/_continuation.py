@@ -12,11 +12,12 @@ import math
 import numpy as np
 from numba import njit
 
-from theory._moments import P0, P1, UP1, SP1, averages, system
+from theory._moments import P0, P1, SP1, UP1, averages, system
 
 # Newton stops when its step is at rounding level; the residual then sits at a few 1e-15.
 STEP_TOLERANCE = 1e-13
-# What is accepted as a solution when rounding stops Newton from reaching the step tolerance.
+# What is accepted as a solution when rounding stops Newton from reaching the step tolerance.  The field
+# a = kappa' - R' U - S' S has an absolute rounding error of 1e-16 kappa', hence the factor beyond kappa' = 1e3.
 RESIDUAL_TOLERANCE = 1e-11
 # The small-alpha expansion is used at or below this alpha; its corrections are O(alpha).
 ALPHA_START = 1e-3
@@ -58,9 +59,22 @@ def _scaled_size(step: np.ndarray, y: np.ndarray) -> float:
 
 
 @njit(cache=True)
+def tolerance(log_kappa: float) -> float:
+    """Residual below which a point counts as solved."""
+    return RESIDUAL_TOLERANCE * max(1.0, 1e-3 * math.exp(log_kappa))
+
+
+@njit(cache=True)
 def newton(
-    y: np.ndarray, alpha: float, kind: int, sin: float, cos: float, ends: np.ndarray, table: np.ndarray,
-    fraction: float, iterations: int,
+    y: np.ndarray,
+    alpha: float,
+    kind: int,
+    sin: float,
+    cos: float,
+    ends: np.ndarray,
+    table: np.ndarray,
+    fraction: float,
+    iterations: int,
 ) -> tuple[bool, float, np.ndarray, np.ndarray]:
     """Damped Newton from y, in place.  Returns (converged, residual, tangent dy / d log(alpha), averages)."""
     G, J, dG = np.empty(3), np.empty((3, 3)), np.empty(3)
@@ -75,11 +89,11 @@ def newton(
             return False, residual, tangent, E
         small = size < STEP_TOLERANCE
         # At the rounding floor the step stops shrinking: take the better point and stop.
-        stalled = residual < RESIDUAL_TOLERANCE and size > 0.25 * previous
+        stalled = residual < tolerance(y[0]) and size > 0.25 * previous
         previous = size
         if small or stalled:
             tangent = -_solve3(J, dG)
-            return residual < RESIDUAL_TOLERANCE, residual, tangent, E
+            return residual < tolerance(y[0]), residual, tangent, E
         # Steps above a factor of e^2 leave the region where the expansion means anything.
         damping = min(1.0, 2.0 / size)
         trial = y - damping * step
@@ -97,7 +111,7 @@ def newton(
         y[:] = trial
         residual = new
     tangent = -_solve3(J, dG)
-    return residual < RESIDUAL_TOLERANCE, residual, tangent, E
+    return residual < tolerance(y[0]), residual, tangent, E
 
 
 @njit(cache=True)
@@ -116,7 +130,13 @@ def small_alpha_start(
 
 @njit(cache=True, nogil=True)
 def solve_curve(
-    alphas: np.ndarray, kind: int, sin: float, cos: float, ends: np.ndarray, table: np.ndarray, fraction: float
+    alphas: np.ndarray,
+    kind: int,
+    sin: float,
+    cos: float,
+    ends: np.ndarray,
+    table: np.ndarray,
+    fraction: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Solve at increasing ``alphas`` [n].
 
@@ -138,8 +158,15 @@ def solve_curve(
             stride = min(step, target - at)
             trial = y + stride * tangent
             ok, new_residual, new_tangent, new_E = newton(
-                trial, alphas[k] if stride == target - at else math.exp(at + stride),
-                kind, sin, cos, ends, table, fraction, 14,
+                trial,
+                alphas[k] if stride == target - at else math.exp(at + stride),
+                kind,
+                sin,
+                cos,
+                ends,
+                table,
+                fraction,
+                14,
             )
             if ok:
                 at = target if stride == target - at else at + stride

@@ -69,8 +69,15 @@ def _add(total: np.ndarray, a: float, mass: float, U: float, S: float) -> None:
 
 @njit(cache=True)
 def _add_line(
-    total: np.ndarray, a: float, weight: float, p: float, cos: float, sin: float,
-    m0: float, m1: float, m2: float,
+    total: np.ndarray,
+    a: float,
+    weight: float,
+    p: float,
+    cos: float,
+    sin: float,
+    m0: float,
+    m1: float,
+    m2: float,
 ) -> None:
     """Add a line of fixed p: U = p cos - s sin, S = p sin + s cos, with the moments of s on its interval."""
     second, first, zeroth, density = psi(a)
@@ -112,7 +119,14 @@ def _windows_perfect(total: np.ndarray, kappa: float, R: float, windows: np.ndar
 
 @njit(cache=True)
 def _windows(
-    total: np.ndarray, kappa: float, R: float, S: float, windows: np.ndarray, sin: float, cos: float, scale: float
+    total: np.ndarray,
+    kappa: float,
+    R: float,
+    S: float,
+    windows: np.ndarray,
+    sin: float,
+    cos: float,
+    scale: float,
 ) -> None:
     r = math.hypot(R, S)
     cos_w, sin_w = R / r, S / r  # direction of the student in the plane of U and S
@@ -164,8 +178,16 @@ def _windows(
 
 @njit(cache=True)
 def _add_margin(
-    total: np.ndarray, mass: float, m: float, kappa: float, R: float, S: float, sin: float, cos: float,
-    breaks: np.ndarray, edges: np.ndarray,
+    total: np.ndarray,
+    mass: float,
+    m: float,
+    kappa: float,
+    R: float,
+    S: float,
+    sin: float,
+    cos: float,
+    breaks: np.ndarray,
+    edges: np.ndarray,
 ) -> None:
     """Add the samples of label-signed margin m: an integral over the orthogonal coordinate n < m cot(theta)."""
     if sin == 0.0:
@@ -205,8 +227,15 @@ def _chebyshev(coefficients: np.ndarray, x: float) -> float:
 
 @njit(cache=True)
 def _weighted(
-    total: np.ndarray, kappa: float, R: float, S: float, ends: np.ndarray, table: np.ndarray,
-    sin: float, cos: float, scale: float,
+    total: np.ndarray,
+    kappa: float,
+    R: float,
+    S: float,
+    ends: np.ndarray,
+    table: np.ndarray,
+    sin: float,
+    cos: float,
+    scale: float,
 ) -> None:
     """Smooth weight: panel k of the table covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k]."""
     rho = R * cos + S * sin
@@ -242,7 +271,14 @@ def _weighted(
 
 @njit(cache=True)
 def averages(
-    kind: int, kappa: float, R: float, S: float, sin: float, cos: float, ends: np.ndarray, table: np.ndarray,
+    kind: int,
+    kappa: float,
+    R: float,
+    S: float,
+    sin: float,
+    cos: float,
+    ends: np.ndarray,
+    table: np.ndarray,
     fraction: float,
 ) -> np.ndarray:
     """The thirteen kept averages (see the names at the top), for unnormalised kappa', R', S'.
@@ -270,8 +306,17 @@ def averages(
 
 @njit(cache=True)
 def system(
-    y: np.ndarray, alpha: float, kind: int, sin: float, cos: float, ends: np.ndarray, table: np.ndarray,
-    fraction: float, G: np.ndarray, J: np.ndarray, dG: np.ndarray,
+    y: np.ndarray,
+    alpha: float,
+    kind: int,
+    sin: float,
+    cos: float,
+    ends: np.ndarray,
+    table: np.ndarray,
+    fraction: float,
+    G: np.ndarray,
+    J: np.ndarray,
+    dG: np.ndarray,
 ) -> np.ndarray:
     """Residuals G [3], Jacobian J [3, 3] in y = (log kappa', log R', S') and dG / d log(alpha) [3]; the averages.
 

@@ -63,28 +63,23 @@ def interval_moments(lo: float, hi: float) -> tuple[float, float, float]:
 
 @njit(cache=True)
 def psi(a: float) -> tuple[float, float, float, float]:
-    """``(Psi_2, Psi_1, Phi, phi)`` at a.
+    """``(Psi_2, Psi_1, Phi, phi)`` at a, to nearly full relative precision.
 
-    Below -6 the closed forms cancel and a Gaussian-tail series takes over; there
-    ``Psi_1 = phi (1/a^2 - 3/a^4 + ...)`` and ``Psi_2 = phi (2/|a|^3 - 12/|a|^5 + ...)``.
+    Below -4 the closed forms cancel.  There ``J_k = Psi_k / k!`` is the minimal solution of ``k J_k = a J_(k-1) +
+    J_(k-2)``, ``J_(-1) = phi``, so running that recurrence downwards (Miller) is stable: all its terms are positive.
     """
     density = phi(a)
-    distribution = Phi(a)
-    if a > -6.0:
+    if a > -4.0:
+        distribution = Phi(a)
         first = a * distribution + density
         return a * first + distribution, first, distribution, density
-    inverse = 1.0 / (a * a)
-    # Psi_k(-x) = phi(x) / x^(k+1) * sum_j (-1)^j (2j + k)! / (2^j j!) / x^(2j), from t^k exp(-x t - t^2 / 2).
-    first = 0.0
-    second = 0.0
-    term_1 = 1.0
-    term_2 = 2.0
-    for j in range(9):
-        first += term_1
-        second += term_2
-        term_1 *= -(2 * j + 2) * (2 * j + 3) / (2.0 * (j + 1)) * inverse
-        term_2 *= -(2 * j + 3) * (2 * j + 4) / (2.0 * (j + 1)) * inverse
-    return density * second * inverse / -a, density * first * inverse, distribution, density
+    upper, lower = 0.0, 1.0  # J_(k) and J_(k-1), up to a common factor
+    for k in range(36, 2, -1):
+        upper, lower = lower, k * upper - a * lower
+    # Now upper ~ J_2 and lower ~ J_1.
+    zeroth = 2.0 * upper - a * lower
+    scale = density / (lower - a * zeroth)
+    return 2.0 * upper * scale, lower * scale, zeroth * scale, density
 
 
 @njit(cache=True)
@@ -101,9 +96,7 @@ def add_layer(breaks: np.ndarray, count: int, centre: float, width: float) -> in
 
 
 @njit(cache=True)
-def lay_panels(
-    breaks: np.ndarray, count: int, lo: float, hi: float, longest: float, edges: np.ndarray
-) -> int:
+def lay_panels(breaks: np.ndarray, count: int, lo: float, hi: float, longest: float, edges: np.ndarray) -> int:
     """Sorted panel edges on [lo, hi] from ``breaks[:count]``, none longer than ``longest``.
 
     Writes ``edges[: n + 1]`` and returns the number of panels n (0 when hi <= lo).
@@ -122,7 +115,7 @@ def lay_panels(
         # Edges of two layers that coincide up to rounding are one edge.
         if k < count and gap < 1e-15 * (1.0 + abs(stop)):
             continue
-        pieces = min(int(math.ceil(gap / longest)), edges.size - 2 - n)
+        pieces = min(math.ceil(gap / longest), edges.size - 2 - n)
         start = edges[n]
         for piece in range(1, pieces + 1):
             edges[n + piece] = start + gap * piece / pieces

@@ -20,6 +20,7 @@ import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -139,7 +140,7 @@ class Window:
     def __post_init__(self) -> None:
         if not self.lower < self.upper:
             raise ValueError(f"the window ({self.lower}, {self.upper}) is empty: lower must be below upper")
-        if self.quantiles and not (0.0 <= self.lower and self.upper <= 1.0):
+        if self.quantiles and not (self.lower >= 0.0 and self.upper <= 1.0):
             raise ValueError(f"quantiles ({self.lower}, {self.upper}) must lie in [0, 1]")
 
     def resolve(self, theta: float, margin: str) -> Resolved:
@@ -152,7 +153,7 @@ class Window:
             raise ValueError(f"no sample has a margin in ({lower:g}, {upper:g}): margins are positive here")
         windows = _windows(lower, upper, theta, margin)
         mass = _window_mass(windows, theta)
-        if not mass > 1e-12:
+        if not mass > 1e-30:
             raise ValueError(f"the window ({lower:g}, {upper:g}) keeps a fraction {mass:.1g} of the pool, too few")
         return Resolved(WINDOWS, np.zeros(1), windows, mass)
 
@@ -167,13 +168,16 @@ def _chebyshev_panels(
     to_coefficients[0] /= 2.0
     inside = sorted({b for b in breaks if -CUT < b < CUT})
     edges = [-CUT, *inside, CUT]
-    todo = [(lo, hi, 0, np.inf) for lo, hi in zip(edges[:-1], edges[1:], strict=True)][::-1]
-    ends, table = [-CUT], []
+    todo = [(lo, hi, 0, np.inf) for lo, hi in pairwise(edges)][::-1]
+    ends: list[float] = [-CUT]
+    table: list[NDArray[np.float64]] = []
     while todo:
         lo, hi, depth, parent = todo.pop()
         values = np.asarray(function(0.5 * (lo + hi) + 0.5 * (hi - lo) * points), dtype=float)
         if values.shape != points.shape or not np.all(np.isfinite(values)):
-            raise ValueError(f"the {description} must return one finite number a margin (at margins in [{lo:g}, {hi:g}])")
+            raise ValueError(
+                f"the {description} must return one finite number a margin (at margins in [{lo:g}, {hi:g}])"
+            )
         if np.any(values < 0.0):
             raise ValueError(f"the {description} is negative for margins in [{lo:g}, {hi:g}], must be >= 0")
         coefficients = to_coefficients @ values
@@ -194,7 +198,10 @@ def _chebyshev_panels(
 
 
 def _resolve_weight(
-    weight: Callable[[NDArray[np.float64]], NDArray[np.float64]], breaks: Sequence[float], theta: float, margin: str,
+    weight: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    breaks: Sequence[float],
+    theta: float,
+    margin: str,
     description: str,
 ) -> Resolved:
     """Tabulate a weight given as a function of the margin (absolute or label-signed)."""
@@ -306,12 +313,16 @@ class Samples:
         values = np.asarray(self.values, dtype=float).ravel()
         weights = np.ones_like(values) if self.weights is None else np.asarray(self.weights, dtype=float).ravel()
         if values.size == 0 or weights.shape != values.shape:
-            raise ValueError(f"{values.size} margins with {weights.size} weights: one weight a margin, at least one margin")
+            raise ValueError(
+                f"{values.size} margins with {weights.size} weights: one weight a margin, at least one margin"
+            )
         if not np.all(np.isfinite(values)) or not np.all(weights >= 0.0) or not 0.0 < weights.sum() < np.inf:
             raise ValueError("margins must be finite and weights finite, non-negative and not all zero")
         weights = weights / weights.sum()
         if (margin == "unsigned" or theta == 0.0) and np.any(values < 0.0):
-            raise ValueError(f"a margin is {values.min():.3g}, must be >= 0 for the {margin} margin at theta = {theta:g}")
+            raise ValueError(
+                f"a margin is {values.min():.3g}, must be >= 0 for the {margin} margin at theta = {theta:g}"
+            )
         if theta == 0.0:
             margins, masses = values, weights
         elif margin == "unsigned":
@@ -334,7 +345,11 @@ def make_rule(keep: str | Rule, fraction: float) -> Rule:
             return Ranked(1.0, True)
         return Ranked(fraction, keep == "hard")
     if not hasattr(keep, "resolve"):
-        raise ValueError(f"keep is {keep!r}, must be one of {KEEP_NAMES} or a rule such as Window, Tilt, Density, Samples")
+        raise ValueError(
+            f"keep is {keep!r}, must be one of {KEEP_NAMES} or a rule such as Window, Tilt, Density, Samples"
+        )
     if fraction != 1.0:
-        raise ValueError(f"fraction {fraction:g} goes with keep = 'hard' or 'easy'; {type(keep).__name__} fixes its own")
+        raise ValueError(
+            f"fraction {fraction:g} goes with keep = 'hard' or 'easy'; {type(keep).__name__} fixes its own"
+        )
     return keep

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._continuation import RESIDUAL_TOLERANCE, solve_curve
+from theory._continuation import RESIDUAL_TOLERANCE, solve_curve, tolerance
 from theory.kept import Rule, check_margin, make_rule
 
 CONVERGED = "converged"
 
 
-class NotConverged(RuntimeError):
+class NotConverged(RuntimeError):  # noqa: N818 - the name users catch
     """The saddle point was not found to the residual that `solve` promises."""
 
 
@@ -148,7 +148,7 @@ def solve(
         for target, values in zip((y, tangent, residual, means), curve, strict=True):
             target[where] = values[back]
         kept[where] = rule.fraction if not isinstance(keep, str) else (1.0 if keep == "random" else f)
-    failed = ~(residual < RESIDUAL_TOLERANCE)
+    failed = ~(residual < [tolerance(value) for value in y[:, 0]])
     if raise_on_failure and np.any(failed):
         k = int(np.flatnonzero(failed)[0])
         raise NotConverged(
@@ -161,9 +161,17 @@ def solve(
 
 
 def _observables(
-    alphas: NDArray[np.float64], kept: NDArray[np.float64], thetas: NDArray[np.float64], keep: str | Rule, margin: str,
-    y: NDArray[np.float64], tangent: NDArray[np.float64], residual: NDArray[np.float64], means: NDArray[np.float64],
-    status: NDArray[np.str_], shape: tuple[int, ...],
+    alphas: NDArray[np.float64],
+    kept: NDArray[np.float64],
+    thetas: NDArray[np.float64],
+    keep: str | Rule,
+    margin: str,
+    y: NDArray[np.float64],
+    tangent: NDArray[np.float64],
+    residual: NDArray[np.float64],
+    means: NDArray[np.float64],
+    status: NDArray[np.str_],
+    shape: tuple[int, ...],
 ) -> Solution:
     """Order parameters from the unnormalised solution y = (log kappa', log R', S')."""
     kappa_prime, R_prime, S_prime = np.exp(y[:, 0]), np.exp(y[:, 1]), y[:, 2]
@@ -178,14 +186,20 @@ def _observables(
         return values.reshape(shape) if shape else values[0].item()
 
     return Solution(
-        alpha=shaped(alphas), fraction=shaped(kept), theta=shaped(thetas), keep=keep, margin=margin,
+        alpha=shaped(alphas),
+        fraction=shaped(kept),
+        theta=shaped(thetas),
+        keep=keep,
+        margin=margin,
         R=shaped(q * R_prime),
         rho=shaped(q * (R_prime * np.cos(thetas) + S_prime * np.sin(thetas))),
         kappa=shaped(q * kappa_prime),
         test_error=shaped(error),
         residual=shaped(residual),
         status=shaped(status),
-        R_prime=shaped(R_prime), S_prime=shaped(S_prime), kappa_prime=shaped(kappa_prime),
+        R_prime=shaped(R_prime),
+        S_prime=shaped(S_prime),
+        kappa_prime=shaped(kappa_prime),
         support=shaped(alphas * means[:, 1]),
         identity=shaped(alphas * (kappa_prime * q**2 * means[:, 0] + means[:, 1])),
         local_exponent=shaped(-slope / error),
