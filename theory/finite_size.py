@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory._progress import Report
+from shared.progress import Report
 from theory.simulation import OBSERVABLES, Simulation, simulate
 
 

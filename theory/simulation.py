@@ -14,22 +14,24 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from shared.progress import Report, reporting
 from theory._blas import single_blas_thread
-from theory._progress import Report, reporting
 from theory.kept import Ranked, Rule, check_margin, make_rule
 from theory.max_margin import max_margin
 from theory.sampling import PlaneLaw, check_point, draw_in_plane_law, plane_law, pool_size, sample_count
 
 OBSERVABLES = ("test_error", "R", "rho", "kappa")
 _TRIALS_A_JOB = 10
+_LARGEST = 500_000_000  # numbers in the data of one trial: 4 GB
 
 Array = NDArray[np.float64]
 
@@ -178,7 +180,9 @@ def _checked_counts(dimension: int, trials: int, seed: int, workers: int | None)
         least = 0 if name == "seed" else 1
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"{name} is {value!r}, must be a whole number, at least {least}")
-    return int(trials), int(seed), int(workers) if workers is not None else len(os.sched_getaffinity(0))
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(trials), int(seed), int(workers)
 
 
 def _broadcast(alpha: ArrayLike, fraction: ArrayLike, theta: ArrayLike, keep: Any) -> np.broadcast:
@@ -208,12 +212,15 @@ def _as_objects(keep: Any) -> NDArray[Any]:
     return single
 
 
-def _point(
-    alpha: float, fraction: float, keep: str | Rule, theta: float, dimension: int, margin: str
-) -> _Point:
+def _point(alpha: float, fraction: float, keep: str | Rule, theta: float, dimension: int, margin: str) -> _Point:
     check_point(alpha, fraction, theta, dimension)
     rule = make_rule(keep, fraction)
     count = sample_count(alpha, dimension)
+    if count * dimension > _LARGEST:
+        raise ValueError(
+            f"alpha = {alpha:g} at dimension {dimension} means {count:.3g} samples; the data of a trial may have "
+            f"{_LARGEST:.1g} numbers at most"
+        )
     kept = count / pool_size(count, rule.fraction) if isinstance(rule, Ranked) else 1.0
     settings = f"{count} {dimension} {theta!r} {margin} ".encode() + _identity(rule, theta, margin)
     key = tuple(int(word) for word in np.frombuffer(hashlib.sha256(settings).digest(), "<u4"))
@@ -230,18 +237,14 @@ def _identity(rule: Rule, theta: float, margin: str) -> bytes:
     return b"%d" % resolved.kind + resolved.ends.tobytes() + resolved.table.tobytes()
 
 
-def _run(
-    points: list[_Point], values: Array, seed: int, workers: int, progress: bool | Report | None
-) -> None:
+def _run(points: list[_Point], values: Array, seed: int, workers: int, progress: bool | Report | None) -> None:
     """Fill values [points, trials, observables]; the dearest first, so that none is left for the end."""
     trials = values.shape[1]
     order = sorted(range(len(points)), key=lambda k: -points[k].cost)
-    jobs = [
-        (k, range(s, min(s + _TRIALS_A_JOB, trials))) for k in order for s in range(0, trials, _TRIALS_A_JOB)
-    ]
+    jobs = [(k, range(s, min(s + _TRIALS_A_JOB, trials))) for k in order for s in range(0, trials, _TRIALS_A_JOB)]
     total = sum(points[k].cost * len(numbers) for k, numbers in jobs)
     done = 0.0
-    with reporting(progress, "simulating") as report, single_blas_thread(), _executor(workers) as pool:
+    with reporting(progress, "simulating") as report, single_blas_thread(), _threads(workers) as pool:
         waiting = {}
         for k, numbers in jobs:
             future = pool.submit(_trials, points[k], numbers, seed, values[k])
@@ -252,17 +255,16 @@ def _run(
             report(done, total)
 
 
-class _executor:  # noqa: N801 - reads as a function
+@contextmanager
+def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
     """A thread pool that drops what has not started when the block is left by an exception."""
-
-    def __init__(self, workers: int) -> None:
-        self.pool = ThreadPoolExecutor(workers)
-
-    def __enter__(self) -> ThreadPoolExecutor:
-        return self.pool
-
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=kind is not None)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _trials(point: _Point, numbers: range, seed: int, out: Array) -> None:

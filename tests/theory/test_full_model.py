@@ -51,9 +51,7 @@ def test_shortcut_and_full_model_agree(keep, margin, probe):
     if probe is None:
         assert np.all(angles < 1e-7)
     else:
-        assert (
-            0.1 < angles.mean() < 1.2 and angles.std() > 0.01
-        )  # a trained probe: neither perfect nor random
+        assert 0.1 < angles.mean() < 1.2 and angles.std() > 0.01  # a trained probe: neither perfect nor random
 
 
 def test_the_comparison_would_notice_a_wrong_angle():
@@ -72,9 +70,7 @@ def test_a_longer_trained_probe_on_more_data_is_closer_to_the_teacher():
             angles.append(math.acos(probe.train(rng, T) @ T))
         return np.mean(angles)
 
-    assert (
-        mean_angle(Probe(alpha=8.0, epochs=10)) < mean_angle(Probe()) < mean_angle(Probe(alpha=0.5, epochs=1))
-    )
+    assert mean_angle(Probe(alpha=8.0, epochs=10)) < mean_angle(Probe()) < mean_angle(Probe(alpha=0.5, epochs=1))
 
 
 def test_refuses_unknown_names():

@@ -83,11 +83,7 @@ def test_repeated_and_concurrent_calls_give_the_same_bits():
 
 def test_blas_threads_are_given_back():
     def threads():
-        return [
-            (pool["filepath"], pool["num_threads"])
-            for pool in threadpool_info()
-            if pool["user_api"] == "blas"
-        ]
+        return [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     before = threads()
     X, y = kept(2.0, 50, 0.3)

@@ -49,9 +49,7 @@ def statistics(X, y):
 def test_same_law_as_drawing_the_whole_pool(fraction, keep, theta, margin):
     count, dimension, repeats = 20, 8, 700
     rng = np.random.default_rng(1)
-    truth = np.array(
-        [statistics(*naive(rng, count, dimension, fraction, keep, theta, margin)) for _ in range(repeats)]
-    )
+    truth = np.array([statistics(*naive(rng, count, dimension, fraction, keep, theta, margin)) for _ in range(repeats)])
     draws = [draw_kept(rng, count, dimension, fraction, keep, theta, margin) for _ in range(repeats)]
     ours = np.array([statistics(d.X, d.y) for d in draws])
     p = [ks_2samp(truth[:, k], ours[:, k]).pvalue for k in range(truth.shape[1])]
@@ -61,9 +59,7 @@ def test_same_law_as_drawing_the_whole_pool(fraction, keep, theta, margin):
 def test_the_comparison_would_notice_a_cut_at_the_population_quantile():
     count, fraction, repeats = 20, 0.2, 700
     rng = np.random.default_rng(2)
-    threshold = [
-        np.abs(naive(rng, count, 2, fraction, "hard", 0.0, "unsigned")[0][:, 0]).max() for _ in range(repeats)
-    ]
+    threshold = [np.abs(naive(rng, count, 2, fraction, "hard", 0.0, "unsigned")[0][:, 0]).max() for _ in range(repeats)]
     gamma = ndtri(0.5 + 0.5 * fraction)
     cut = [(gamma * rng.random(count)).max() for _ in range(repeats)]
     assert ks_2samp(threshold, cut).pvalue < SURELY_DIFFERENT
@@ -76,10 +72,7 @@ def test_blocks_of_the_pool_change_nothing(monkeypatch):
     monkeypatch.setattr(sampling, "_BLOCK", 37)
     draws = [draw_kept(rng, count, 4, 0.1, "hard", 0.6, "signed") for _ in range(repeats)]
     blocks = [statistics(d.X, d.y) for d in draws]
-    assert (
-        min(ks_2samp(a, b).pvalue for a, b in zip(np.transpose(one), np.transpose(blocks), strict=True))
-        > SURELY_NOT
-    )
+    assert min(ks_2samp(a, b).pvalue for a, b in zip(np.transpose(one), np.transpose(blocks), strict=True)) > SURELY_NOT
 
 
 @pytest.mark.parametrize("theta", [0.0, math.radians(20.0)])
@@ -93,9 +86,7 @@ def test_mean_teacher_projection(theta, keep):
     if theta == 0.0:
         braces = 2 * phi(0) - 2 * phi(gamma)
     else:
-        braces = 2 * phi(0) * (2 * ndtr(gamma / sin) - 1) - 2 * phi(gamma) * cos * (
-            2 * ndtr(gamma * cos / sin) - 1
-        )
+        braces = 2 * phi(0) * (2 * ndtr(gamma / sin) - 1) - 2 * phi(gamma) * cos * (2 * ndtr(gamma * cos / sin) - 1)
     expected = (braces if keep == "hard" else 2 * phi(0) - braces) / fraction
     kept = draw_kept(np.random.default_rng(4), count, 2, fraction, keep, theta)
     U = np.abs(kept.X @ kept.T)

@@ -105,9 +105,7 @@ def test_numbers_do_not_depend_on_the_other_points():
             for j, alpha in enumerate(alphas):
                 alone = simulate(alpha, 1.0, keep, 0.3, 25, 12, seed=1, margin=margin)
                 for name in OBSERVABLES:
-                    assert np.array_equal(
-                        getattr(alone.per_trial, name), getattr(together.per_trial, name)[i, j]
-                    )
+                    assert np.array_equal(getattr(alone.per_trial, name), getattr(together.per_trial, name)[i, j])
 
 
 def test_more_trials_continue_fewer():
@@ -223,6 +221,7 @@ def test_an_error_in_a_trial_ends_the_call(monkeypatch):
         ({"alpha": [1.0, math.inf]}, "alpha is inf, must be positive"),
         ({"alpha": "two"}, "alpha is 'two', must be a number or an array of numbers"),
         ({"alpha": []}, "no points"),
+        ({"alpha": 1e9}, "alpha = 1e\\+09 at dimension 20 means 2e\\+10 samples"),
         (
             {"alpha": [1.0, 2.0], "fraction": [0.1, 0.2, 0.3]},
             r"alpha \[2\], fraction \[3\].*do not broadcast",
