@@ -129,7 +129,7 @@ class KeptLaw:
         cell = np.searchsorted(self.cumulative, rng.random(count) * self.cumulative[-1], side="right")
         cell = np.minimum(cell, self.cumulative.size - 1)
         # Density 1 + s (2 x - 1) on 0 < x < 1 has distribution (1 - s) x + s x^2.
-        s, u = self.slope[cell], rng.random(count)
+        s, u = self.slope[cell], 1.0 - rng.random(count)
         x = 2.0 * u / ((1.0 - s) + np.sqrt((1.0 - s) ** 2 + 4.0 * s * u))
         margin = self.left[cell] + self.width[cell] * x
 
@@ -169,14 +169,18 @@ def _kept_law(rule: Resolved, theta: float) -> KeptLaw:
 
 def _cells(lo: float, hi: float, coefficients: Array, theta: float) -> tuple[Array, Array, Array, Array]:
     """Left ends, widths, masses and slopes of the cells of a panel; W is a Chebyshev series on [lo, hi]."""
-    count = math.ceil((hi - lo) / _CELL)
-    points = np.linspace(lo, hi, 2 * count + 1)
-    weight = np.polynomial.chebyshev.chebval(np.linspace(-1.0, 1.0, points.size), coefficients)
-    density = np.maximum(weight, 0.0) * np.exp(-0.5 * points * points + _log_share(points, theta))
-    a, b, c = density[:-1:2], density[1::2], density[2::2]
-    width = np.full(count, (hi - lo) / count)
-    slope = np.divide(c - a, c + a, out=np.zeros(count), where=c + a > 0.0)
-    return points[:-1:2], width, width * (a + 4.0 * b + c) / 6.0, slope  # Simpson's rule
+    edges = np.linspace(lo, hi, math.ceil((hi - lo) / _CELL) + 1)
+    layer = math.tan(theta) * np.linspace(-6.0, 6.0, 241)  # Phi(m cot theta) rises within a few tan(theta)
+    edges = np.unique(np.concatenate([edges, layer[(layer > lo) & (layer < hi)]]))
+
+    def density(m: Array) -> Array:
+        weight = np.polynomial.chebyshev.chebval((2.0 * m - lo - hi) / (hi - lo), coefficients)
+        return np.maximum(weight, 0.0) * np.exp(-0.5 * m * m + _log_share(m, theta))
+
+    ends, width = density(edges), np.diff(edges)
+    a, b, c = ends[:-1], density(edges[:-1] + 0.5 * width), ends[1:]
+    slope = np.divide(c - a, c + a, out=np.zeros_like(a), where=c + a > 0.0)
+    return edges[:-1], width, width * (a + 4.0 * b + c) / 6.0, slope  # Simpson's rule
 
 
 def _log_share(m: Array, theta: float) -> Array:
@@ -208,9 +212,7 @@ def pool_size(count: int, fraction: float) -> int:
     return max(count, round(count / fraction))
 
 
-def draw_in_plane_law(
-    rng: np.random.Generator, law: PlaneLaw, count: int, dimension: int, theta: float
-) -> KeptSamples:
+def draw_in_plane_law(rng: np.random.Generator, law: PlaneLaw, count: int, dimension: int, theta: float) -> KeptSamples:
     """Draw `count` kept samples of a given law; see `draw_kept`."""
     T, J = np.zeros(dimension), np.zeros(dimension)
     J[0] = 1.0
