@@ -197,7 +197,7 @@ def _add_margin(
     tau = S * cos - R * sin
     b = kappa - (R * cos + S * sin) * m
     lo, hi = -CUT, min(CUT, m * cos / sin)
-    count = 0
+    count, longest = 0, 2.0
     if tau != 0.0:
         # a = b - tau n > FIELD_CUT bounds n on one side.
         bound = (b - FIELD_CUT) / tau
@@ -205,9 +205,12 @@ def _add_margin(
             hi = min(hi, bound)
         else:
             lo = max(lo, bound)
-        if abs(tau) > 0.7:
+        # A wide layer is resolved by shorter panels, a narrow one by panels of its own.
+        if abs(tau) > 3.0:
             count = add_layer(breaks, 0, b / tau, 1.0 / abs(tau))
-    panels = lay_panels(breaks, count, lo, hi, 2.0, edges)
+        elif abs(tau) > 1.0:
+            longest = 2.0 / abs(tau)
+    panels = lay_panels(breaks, count, lo, hi, longest, edges)
     for panel in range(panels):
         half = 0.5 * (edges[panel + 1] - edges[panel])
         middle = 0.5 * (edges[panel + 1] + edges[panel])

@@ -72,9 +72,10 @@ def crossover(
     second: str | Rule = "easy",
     margin: str = "unsigned",
     alpha_range: tuple[float, float] = ALPHA_RANGE,
+    points: int = 90,
 ) -> float:
     """The smallest alpha at which ``first`` and ``second`` have the same error; NaN if there is none in the range."""
-    found = crossovers(fraction, theta, first, second, margin, alpha_range)
+    found = crossovers(fraction, theta, first, second, margin, alpha_range, points)
     return float(found[0]) if found.size else math.nan
 
 
@@ -216,7 +217,7 @@ def tilt_critical_alpha(
     theta: float = 0.0, margin: str = "signed", beta: float = 1.0, gradient_weighted: bool = False
 ) -> float:
     """The alpha above which a small positive tilt (easier samples) stops helping; NaN if none in [0.01, 100]."""
-    grid = np.geomspace(0.01, 100.0, 40)
+    grid = np.geomspace(0.01, 100.0, 16)
     slope = tilt_slope(grid, theta, margin, beta, gradient_weighted)
     falls = np.flatnonzero((slope[:-1] > 0.0) & (slope[1:] <= 0.0))
     if not falls.size:
