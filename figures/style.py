@@ -32,7 +32,7 @@ BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK = (
 CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 8.0,
     "axes.labelsize": 8.0,
     "axes.titlesize": 8.0,
@@ -73,7 +73,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Path]:
-    """Write NAME.pdf, NAME.png and NAME.csv (``rows``: one dictionary a line, the same keys in each); close the figure."""
+    """Write NAME.pdf, NAME.png and NAME.csv (``rows``: a dictionary a line, all with the same keys); close the figure."""
     paths = []
     for suffix in ("pdf", "png"):
         buffer = io.BytesIO()

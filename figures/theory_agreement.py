@@ -1,4 +1,4 @@
-"""Figure (iii): simulation against theory in standard errors, at the simulated size and extrapolated to D = infinity."""
+"""Figure (iii): simulation against theory in standard errors, at the simulated size and for D = infinity."""
 
 from __future__ import annotations
 

@@ -46,10 +46,9 @@ def crossover_map(folder: Path, cells: int, report: Report) -> list[Path]:
                 alphas = found[p][j]
                 several[p, k, j] = alphas.size > 1
                 last[p, k, j] = alphas[-1] if alphas.size else np.nan
-                rows += [
-                    {"first": pair[0], "second": pair[1], "fraction": f, "theta_deg": degrees[k], "crossovers": alphas.size,
-                     "alpha_star": a} for a in (alphas if alphas.size else [math.nan])
-                ]  # fmt: skip
+                place = {"first": pair[0], "second": pair[1], "fraction": f, "theta_deg": degrees[k]}
+                place["crossovers"] = alphas.size
+                rows += [place | {"alpha_star": a} for a in (alphas if alphas.size else [math.nan])]
             report(k + 1, cells)
     with look():
         figure, panels = plt.subplots(1, 3, figsize=(PAGE, 2.3), sharey=True)
