@@ -73,7 +73,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Path]:
-    """Write NAME.pdf, NAME.png and NAME.csv (``rows``: a dictionary a line, all with the same keys); close the figure."""
+    """Write NAME.pdf, NAME.png and NAME.csv (``rows``: a dictionary a line, with the same keys); close the figure."""
     paths = []
     for suffix in ("pdf", "png"):
         buffer = io.BytesIO()
