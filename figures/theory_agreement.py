@@ -98,5 +98,5 @@ def z_scores(curves: Curves, folder: Path, note: str) -> list[Path]:
         lines.append(f"outside 3 s.e. + 1/D: {found.outside}")
         left.set_title("\n".join(lines), fontsize=6.5, loc="left")
         right.legend(loc="upper right")
-        figure.text(0.995, -0.02, note, ha="right", va="top", fontsize=6)
+        figure.text(0.995, -0.02, note.replace("; lines: theory", ""), ha="right", va="top", fontsize=6)
         return save(figure, folder, "z_scores", found.rows)

@@ -226,4 +226,4 @@ def tilt_critical_alpha(
     def at(alpha: float) -> float:
         return float(tilt_slope(alpha, theta, margin, beta, gradient_weighted))
 
-    return float(brentq(at, grid[falls[0]], grid[falls[0] + 1], xtol=1e-10))
+    return float(brentq(at, grid[falls[0]], grid[falls[0] + 1], xtol=1e-8))
