@@ -51,14 +51,14 @@ class Figures:
     dimension: int = 200
     """Input dimension D of the simulations (even)."""
     trials: int | None = None
-    """Trials a point; 100, or 12 with --quick."""
+    """Trials a point; 100, or 10 with --quick."""
     seed: int = 0
     """Seed of the simulations."""
     workers: Annotated[int | None, tyro.conf.arg(help="Threads; one a processor by default.")] = None
 
     def effort(self) -> Effort:
         """How much is simulated; ValueError if a number is out of range."""
-        trials = (12 if self.quick else 100) if self.trials is None else self.trials
+        trials = (10 if self.quick else 100) if self.trials is None else self.trials
         if self.dimension < 4 or self.dimension % 2:
             raise ValueError(f"--dimension is {self.dimension}, must be even and at least 4")
         if trials < 2:

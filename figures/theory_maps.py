@@ -95,6 +95,7 @@ def tilt_gain_map(folder: Path, cells: int, report: Report) -> list[Path]:
         return scaling.tilt_gain(alphas, [taus[job[1]]], math.radians(degrees), margin)[0]
 
     with ThreadPoolExecutor() as pool:
+        critical = pool.map(lambda probe: scaling.tilt_critical_alpha(math.radians(probe[1]), probe[2]), probes)
         for done, (job, values) in enumerate(zip(jobs, pool.map(gain, jobs), strict=True), start=1):
             gains[job] = values
             report(done, len(jobs))
@@ -103,13 +104,11 @@ def tilt_gain_map(folder: Path, cells: int, report: Report) -> list[Path]:
         norm = SymLogNorm(1e-3, vmin=-0.1, vmax=0.1)
         # Equal rows: the tilt is spaced by factors on both sides of zero.
         places = np.arange(taus.size)
-        for axes, values, (title, degrees, margin) in zip(panels, gains, probes, strict=True):
+        for axes, values, alpha_c, (title, _, _) in zip(panels, gains, critical, probes, strict=True):
             mesh = axes.pcolormesh(alphas, places, values, norm=norm, cmap="RdBu", shading="nearest", rasterized=True)
             for side in (slice(None, taus.size // 2), slice(taus.size // 2 + 1, None)):  # at tau = 0 all gains are 0
                 axes.contour(alphas, places[side], values[side], levels=[0.0], colors="0.3", linewidths=0.7)
-            axes.axvline(
-                scaling.tilt_critical_alpha(math.radians(degrees), margin), color=BLACK, linewidth=0.8, linestyle="--"
-            )
+            axes.axvline(alpha_c, color=BLACK, linewidth=0.8, linestyle="--")
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             axes.set_xlabel(r"kept samples per dimension $\alpha$")
