@@ -1,0 +1,1 @@
+"""What both wings use: difficulty of samples, scaling curves, run records."""

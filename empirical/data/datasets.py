@@ -1,9 +1,9 @@
 """A data set by name or path, whole on the device as uint8, indexed by class.
 
-    data = load("digits")                                # bundled, no download
-    data = load("mnist", data_root="data", download=True)   # torchvision's layout, or
-    mnist_{train,test}.npz data = load("path/to/prefix")                           # prefix_train.npz and
-    prefix_test.npz x = data.normalise(data.train.images[:256])             # float, on the device
+    data = load("digits")                                    # bundled, no download
+    data = load("mnist", data_root="data", download=True)    # mnist_{train,test}.npz or torchvision's layout
+    data = load("path/to/prefix")                            # prefix_train.npz and prefix_test.npz
+    x = data.normalise(data.train.images[:256])              # float, on the device
 
 Nothing loops over images. Missing files raise `MissingData`, unusable ones `CorruptData`, before any work.
 """
@@ -89,7 +89,7 @@ class Dataset:
         name: as it was asked for.
         class_names: one a class.
         preprocessing: normalisation by published constants, else by the training split's; or whitening.
-        flip: whether a mirrored image keeps its label (false for digits).
+        flip: whether a mirrored image is known to keep its label (false for digits and for unnamed sets).
         source: where the files were found, in words.
         fingerprint: sha256 of the pixels and labels of train and test, before any hold-out.
 
@@ -200,7 +200,7 @@ def load(
         validation=_to_device(held, classes, device) if held else None,
         class_names=names,
         preprocessing=normalisation or Normalisation.measured(train_split.images),
-        flip=spec.flip if spec else True,
+        flip=spec.flip if spec else False,
         source=source,
         fingerprint=mark,
     )
