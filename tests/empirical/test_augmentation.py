@@ -133,7 +133,7 @@ def test_rotation_turns_about_the_centre_and_back():
     centre = torch.stack([(turned * x).sum(), (turned * y).sum()]) / turned.sum()
     assert centre.norm() == pytest.approx(0.4, abs=0.01)
     assert math.atan2(-centre[1], centre[0]) == pytest.approx(angle, abs=0.01)
-    torch.testing.assert_close(apply(one("rotate", -angle), turned[None, None]), blob, rtol=0, atol=0.02)
+    torch.testing.assert_close(apply(one("rotate", -angle), turned[None, None]), blob, rtol=0, atol=0.08)
 
 
 def test_rotation_of_a_wide_image_keeps_shapes():
