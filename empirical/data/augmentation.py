@@ -11,7 +11,6 @@ Images are normalised; what is shifted in from outside or cut out is 0, the data
 """
 
 import difflib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -173,7 +172,6 @@ radians)."""
 
 WITH_FLIP: Strategy = ("color", "crop", "cutout", "flip", "scale", "rotate")
 WITHOUT_FLIP: Strategy = ("color", "crop", "cutout", "scale", "rotate")
-_MIRRORED = ("fashionmnist", "cifar10", "cifar100", "tinyimagenet")
 
 
 def parse_strategy(text: str) -> Strategy:
@@ -199,12 +197,11 @@ def parse_strategy(text: str) -> Strategy:
     return operations
 
 
-def default_strategy(dataset: str) -> Strategy:
-    """The strategy of a data set by name: all six operations for pictures of things, no flip for digits.
-
-    A data set that is not known by name is not flipped either: a mirrored image may be of another class.
+def default_strategy(flip: bool) -> Strategy:
+    """All six operations where a mirrored image keeps its label, all but the flip for digits and unknown
+    sets.
     """
-    return WITH_FLIP if re.sub("[-_ ]", "", dataset.lower()) in _MIRRORED else WITHOUT_FLIP
+    return WITH_FLIP if flip else WITHOUT_FLIP
 
 
 def draw(

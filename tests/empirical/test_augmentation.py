@@ -11,6 +11,7 @@ from empirical.data.condensation_augmentation import (
     CondensationAugmentation,
     CondensationDraw,
 )
+from empirical.data.registry import SPECS
 
 
 def rng(seed=0):
@@ -169,16 +170,10 @@ def test_operations_are_drawn_uniformly_and_only_from_the_strategy():
     assert all(abs(operations.count(name) - 1000) < 4 * math.sqrt(5000 * 0.2 * 0.8) for name in WITHOUT_FLIP)
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "svhn", "digits", "some_file"])
-def test_digits_are_never_flipped(dataset):
-    assert augmentation.default_strategy(dataset) == WITHOUT_FLIP
-
-
-@pytest.mark.parametrize(
-    "dataset", ["fashion-mnist", "fashion_mnist", "CIFAR10", "cifar-100", "tinyimagenet"]
-)
-def test_pictures_of_things_are_flipped(dataset):
-    assert augmentation.default_strategy(dataset) == WITH_FLIP
+@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
+def test_digits_are_never_flipped_and_pictures_of_things_are(spec):
+    digits = {"digits", "mnist", "svhn"}
+    assert augmentation.default_strategy(spec.flip) == (WITHOUT_FLIP if spec.name in digits else WITH_FLIP)
 
 
 def test_a_draw_is_data_and_leaves_the_global_generator_alone():
