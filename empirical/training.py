@@ -27,6 +27,7 @@ from torch.nn.functional import cross_entropy
 
 from empirical.network_cost import measure
 from empirical.networks import Functional
+from empirical.threads import shared_out
 from empirical.training_gradient import BatchGradient, has_batch_norm
 
 Strategy = Literal["auto", "stacked", "threads", "one by one"]
@@ -267,25 +268,20 @@ def _train_threads(
     networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job, gradient: BatchGradient
 ) -> None:
     """Each network whole in one thread; the numbers of a network do not depend on the others."""
-    threads = torch.get_num_threads()
-    workers = min(len(networks), threads)
-    share = max(1, threads // workers)
     stopped = threading.Event()
 
     def work(index: int) -> None:
-        torch.set_num_threads(share)  # of this thread, and the default of the process: restored below
         _train_one(index, networks[index], generators[index], job, gradient, stopped)
 
-    try:
-        torch.set_num_threads(share)
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                list(pool.map(work, range(len(networks))))
-            except BaseException:
-                stopped.set()
-                raise
-    finally:
-        torch.set_num_threads(threads)
+    with (
+        shared_out(len(networks)) as (workers, set_share),
+        ThreadPoolExecutor(workers, initializer=set_share) as pool,
+    ):
+        try:
+            list(pool.map(work, range(len(networks))))
+        except BaseException:
+            stopped.set()
+            raise
 
 
 def _train_stacked(networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job) -> None:

@@ -92,6 +92,9 @@ class Dataset:
         flip: whether a mirrored image is known to keep its label (false for digits and for unnamed sets).
         source: where the files were found, in words.
         fingerprint: sha256 of the pixels and labels of train and test, before any hold-out.
+        root: the data root, as it was given.
+        held_out: share of the training split that became the validation split.
+        held_out_seed: of that draw.
 
     """
 
@@ -104,6 +107,9 @@ class Dataset:
     flip: bool
     source: str
     fingerprint: str
+    root: str | None = None
+    held_out: float = 0
+    held_out_seed: int = 0
 
     @property
     def classes(self) -> int:
@@ -138,6 +144,7 @@ class Dataset:
         return {
             "name": self.name,
             "source": self.source,
+            "root": self.root,
             "fingerprint": self.fingerprint,
             "shape": list(self.shape),
             "classes": self.classes,
@@ -146,6 +153,8 @@ class Dataset:
                 "test": len(self.test),
                 "validation": len(self.validation) if self.validation is not None else 0,
             },
+            "held_out": self.held_out,
+            "held_out_seed": self.held_out_seed,
             "flip": self.flip,
             "preprocessing": self.preprocessing.describe(),
         }
@@ -203,6 +212,9 @@ def load(
         flip=spec.flip if spec else False,
         source=source,
         fingerprint=mark,
+        root=str(data_root) if data_root is not None else None,
+        held_out=float(validation),
+        held_out_seed=seed,
     )
 
 
