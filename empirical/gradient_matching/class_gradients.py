@@ -30,6 +30,7 @@ from torch.nn.functional import cross_entropy
 
 from empirical.correction import Gradients
 from empirical.gradient_matching.compiled import compiled_loss
+from empirical.network_cost import measure
 
 Strategy = Literal["auto", "loop", "vmap", "grouped"]
 STRATEGIES = ("auto", "loop", "vmap", "grouped")
@@ -87,12 +88,9 @@ def weighted_loss(
 
 
 def layer_bytes(network: nn.Module, images: Tensor) -> int:
-    """Bytes of the largest layer output of one image, estimated from the widest convolution at full
-    resolution.
-    """
-    widths = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
-    pixels = images.shape[-1] * images.shape[-2]
-    return max([*(width * pixels for width in widths), pixels * images.shape[-3]]) * images.element_size()
+    """Bytes of the largest layer output of one image [..., channels, height, width]."""
+    channels, height, width = images.shape[-3:]
+    return measure(network, (channels, height, width)).largest_output * images.element_size()
 
 
 def _micro_batch(network: nn.Module, images: Tensor, execution: Execution) -> int:
