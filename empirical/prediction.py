@@ -17,7 +17,10 @@ GPU_CHUNK = 2048
 
 @torch.no_grad()
 def in_chunks(
-    function: Callable[[Tensor], Tensor], images: Tensor, prepare: Callable[[Tensor], Tensor] | None, size: int
+    function: Callable[[Tensor], Tensor],
+    images: Tensor,
+    prepare: Callable[[Tensor], Tensor] | None,
+    size: int,
 ) -> Tensor:
     """`function(prepare(images))`, `size` images at a time."""
     return torch.cat([function(prepare(part) if prepare else part) for part in images.split(size)])

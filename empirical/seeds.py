@@ -20,5 +20,5 @@ def derived_seed(seed: int, *purpose: str | int) -> int:
 
 
 def generator(seed: int, *purpose: str | int, device: str | torch.device = "cpu") -> torch.Generator:
-    """A generator for one purpose; on the CPU by default, so that its numbers are the same on every device."""
+    """A generator for one purpose; by default on the CPU, where its numbers are the same on any machine."""
     return torch.Generator(device).manual_seed(derived_seed(seed, *purpose))

@@ -7,6 +7,21 @@ from contextlib import contextmanager
 
 import torch
 
+SMALL_FLOP = 3e8
+"""Arithmetic of one pass under which splitting it over threads costs more than it gains."""
+
+
+@contextmanager
+def one_thread_if(small: bool) -> Iterator[None]:
+    """Run the block on one arithmetic thread if the work is small, when threads mostly wait."""
+    threads = torch.get_num_threads()
+    if small:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
 
 @contextmanager
 def shared_out(tasks: int) -> Iterator[tuple[int, Callable[[], None]]]:

@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 
 from empirical.network_cost import measure
 from empirical.networks import Functional
-from empirical.threads import shared_out
+from empirical.threads import SMALL_FLOP, one_thread_if, shared_out
 from empirical.training_gradient import BatchGradient, has_batch_norm
 
 Strategy = Literal["auto", "stacked", "threads", "one by one"]
@@ -109,6 +109,8 @@ Observer = Callable[[int, Tensor, Tensor], None]
 """`observe(network, indices, logits)`: what network said of the images at `indices` in a training step."""
 EpochHook = Callable[[int, int, Sequence[Tensor]], None]
 """`after_epoch(network, epoch, parameters)`: the parameters are live; copy what is to be kept."""
+Progress = Callable[[int], None]
+"""`progress(n)`: n more epochs of a network are done (epochs of several networks add up); from any thread."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Job:
     prepare: Callable[[Tensor], Tensor] | None
     observe: Observer | None
     after_epoch: EpochHook | None
+    progress: Progress | None
 
     def orders(self, generator: Generator) -> Tensor:
         """One epoch's order of the images, [n]; unshuffled where one batch holds all."""
@@ -153,6 +156,7 @@ def train(
     compiled: bool | None = None,
     observe: Observer | None = None,
     after_epoch: EpochHook | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Train networks of one architecture in place, all on the same set; they end in evaluation mode.
 
@@ -169,6 +173,7 @@ def train(
         compiled: compile the pass on a CPU; None: if the arithmetic is worth it.
         observe: sees every training step's logits; not for stacked networks.
         after_epoch: called for each network after each epoch.
+        progress: told how many epochs of how many networks were just done.
 
     Raises:
         ValueError: numbers of networks and generators, or of images and labels, differ; no images.
@@ -180,7 +185,7 @@ def train(
         raise ValueError(f"{len(images)} images and {len(labels)} labels; as many of both are needed")
     if not networks:
         return
-    job = Job(images, labels, recipe, augmentation, prepare, observe, after_epoch)
+    job = Job(images, labels, recipe, augmentation, prepare, observe, after_epoch, progress)
     for network in networks:
         network.train()
     chosen = choose(networks, images.device, observe) if strategy == "auto" else strategy
@@ -188,16 +193,18 @@ def train(
         _train_stacked(networks, generators, job)
     else:
         channels, height, width = images.shape[1:]
+        flop = measure(networks[0], (channels, height, width)).training_flop
+        on_cpu = images.device.type == "cpu"
         if compiled is None:
-            flop = measure(networks[0], (channels, height, width)).training_flop
             work = flop * len(images) * recipe.epochs * len(networks)
-            compiled = images.device.type == "cpu" and work >= COMPILE_FROM_FLOP
+            compiled = on_cpu and work >= COMPILE_FROM_FLOP
         gradient = BatchGradient(networks[0], (channels, height, width), compiled)
         if chosen == "threads":
             _train_threads(networks, generators, job, gradient)
         else:
-            for index, network in enumerate(networks):
-                _train_one(index, network, generators[index], job, gradient)
+            with one_thread_if(on_cpu and flop * min(len(images), recipe.batch) < SMALL_FLOP):
+                for index, network in enumerate(networks):
+                    _train_one(index, network, generators[index], job, gradient)
     for network in networks:
         network.eval()
 
@@ -262,6 +269,8 @@ def _train_one(
             buffers = sgd_step(parameters, gradients, buffers, job.recipe.rate(epoch), job.recipe)
         if job.after_epoch is not None:
             job.after_epoch(index, epoch, parameters)
+        if job.progress is not None:
+            job.progress(1)
 
 
 def _train_threads(
@@ -312,6 +321,8 @@ def _train_stack(
         if job.after_epoch is not None:
             for index in range(len(networks)):
                 job.after_epoch(first + index, epoch, [p[index].detach() for p in parameters])
+        if job.progress is not None:
+            job.progress(len(networks))
     with torch.no_grad():
         for index, network in enumerate(networks):
             for p, stacked in zip(network.parameters(), parameters, strict=True):
