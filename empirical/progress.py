@@ -1,6 +1,7 @@
 """Progress of a long run: a bar with the time left on a terminal, a plain line now and then elsewhere."""
 
 import sys
+import threading
 import time
 from types import TracebackType
 
@@ -71,3 +72,16 @@ class Reporter:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class EpochCounter:
+    """Adds up epochs, from whatever thread they are reported, and shows the sum."""
+
+    def __init__(self, reporter: Reporter):
+        self._reporter, self._done, self._lock = reporter, 0, threading.Lock()
+
+    def __call__(self, epochs: int) -> None:
+        """So many more epochs are done."""
+        with self._lock:
+            self._done += epochs
+            self._reporter.update(self._done, {})

@@ -12,7 +12,7 @@ Three strategies compute the same numbers (tested to 1e-10 in float64):
     grouped  parameters repeated along a class axis, so that each layer is one grouped call; one backward pass
     for all.
 
-`auto` takes vmap on a GPU, all classes at once in chunks that keep within a memory bound. On a CPU it takes
+`auto` takes vmap on a GPU, all classes at once in chunks that keep within the memory bound. On a CPU it takes
 the loop, where one class's arithmetic fills the machine, except with a graph for batches so small that calls
 cost more than arithmetic: there vmap (0.8 of the loop's time at 1 image a class of 3x32x32 and width 128, 0.4
 at 1x16x16 and width 32; but 1.6 at 10 images of 3x32x32). `python -m benchmarks.gradient_matching` measures
@@ -30,6 +30,7 @@ from torch.nn.functional import cross_entropy
 
 from empirical.correction import Gradients
 from empirical.gradient_matching.compiled import compiled_loss
+from empirical.gradient_matching.recomputed import recomputed
 from empirical.network_cost import measure
 
 Strategy = Literal["auto", "loop", "vmap", "grouped"]
@@ -39,8 +40,6 @@ CACHE = 16 * 2**20
 """Bytes that one layer's output of a micro-batch may take on a CPU."""
 SMALL = 2**20
 """Bytes of one layer's output of a whole class batch under which calls cost more than arithmetic on a CPU."""
-GPU_MEMORY = 8 * 2**30
-"""Bytes that the activations of a chunk of classes may take on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class Execution:
         micro_batch: images a pass where no graph is kept; None: by device and size.
         compiled: compile the passes that keep no graph (worth it for long runs; without a compiler: as if
             False).
+        memory: bytes that the graph of the synthetic side may take; what needs more is computed in chunks of
+            classes whose graphs are built again for the second derivative.
         bfloat16: run the passes that keep no graph in mixed precision (changes the layer-wise distance by
             about 1e-3).
 
@@ -61,6 +62,7 @@ class Execution:
     micro_batch: int | None = None
     compiled: bool = False
     bfloat16: bool = False
+    memory: int = 4 * 10**9
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -93,10 +95,19 @@ def layer_bytes(network: nn.Module, images: Tensor) -> int:
     return measure(network, (channels, height, width)).largest_output * images.element_size()
 
 
+def _kept_bytes(network: nn.Module, images: Tensor, graph: bool) -> int:
+    """Bytes that one image keeps: all layer outputs, about six times over for a second-order graph."""
+    channels, height, width = images.shape[-3:]
+    outputs = measure(network, (channels, height, width)).outputs * images.element_size()
+    return outputs * (6 if graph else 2)
+
+
 def _micro_batch(network: nn.Module, images: Tensor, execution: Execution) -> int:
     if execution.micro_batch is not None:
         return execution.micro_batch
-    return max(1, (CACHE if images.device.type == "cpu" else GPU_MEMORY // 8) // layer_bytes(network, images))
+    if images.device.type == "cpu":
+        return max(1, CACHE // layer_bytes(network, images))
+    return max(1, execution.memory // _kept_bytes(network, images, False))
 
 
 def _one_gradient(
@@ -214,21 +225,20 @@ def class_gradients(
     """
     labels, weights = _spread(network, images, labels, weights)
     strategy = _choose(network, images, create_graph, execution)
-    if strategy == "loop":
-        return Gradients(_loop(network, images, labels, weights, create_graph, execution), 1)
-    at_once = len(images)
-    if images.device.type != "cpu":
-        at_once = max(1, GPU_MEMORY // (8 * layer_bytes(network, images) * images.shape[1]))
-    compute = _vmap if strategy == "vmap" else _grouped
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=execution.bfloat16 and not create_graph):
-        parts = [
-            compute(network, x, y, w, create_graph)
-            for x, y, w in zip(
-                images.split(at_once), labels.split(at_once), weights.split(at_once), strict=True
-            )
-        ]
-    if len(parts) == 1:
-        return Gradients(parts[0], 1)
+
+    def compute(x: Tensor, classes: slice, graph: bool) -> list[Tensor]:
+        arguments = network, x, labels[classes], weights[classes], graph
+        if strategy == "loop":
+            return _loop(*arguments, execution)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=execution.bfloat16 and not create_graph):
+            return _vmap(*arguments) if strategy == "vmap" else _grouped(*arguments)
+
+    chunk = max(1, execution.memory // (images.shape[1] * _kept_bytes(network, images, create_graph)))
+    if chunk >= len(images) or (strategy == "loop" and not create_graph):
+        return Gradients(compute(images, slice(None), create_graph), 1)
+    if create_graph:
+        return Gradients(recomputed(images, compute, chunk), 1)
+    parts = [compute(images[i : i + chunk], slice(i, i + chunk), False) for i in range(0, len(images), chunk)]
     return Gradients([torch.cat(column) for column in zip(*parts, strict=True)], 1)
 
 
@@ -249,6 +259,9 @@ def joint_gradient(
 
     """
     labels, weights = _spread(network, images, labels, weights)
+    if create_graph and images.shape[:2].numel() * _kept_bytes(network, images, True) > execution.memory:
+        each = class_gradients(network, images, labels, True, weights, execution)
+        return Gradients([g.mean(0) for g in each])
     flat = images.flatten(0, 1), labels.flatten(), weights.flatten() / len(images)
     return Gradients(_one_gradient(network, *flat, create_graph, execution))
 

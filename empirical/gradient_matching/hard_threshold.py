@@ -10,10 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from empirical.gradient_matching.class_gradients import sample_gradients
-
-CHUNK = 32
-"""Images whose gradients are held at once."""
+from shared.difficulty import gradient_norms
 
 
 @dataclass(frozen=True)
@@ -30,19 +27,6 @@ class Kept:
     real: Tensor
     synthetic: Tensor
     share: Tensor
-
-
-@torch.no_grad()
-def _norms(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Gradient norm of each image [C, B, ...], over all parameters, [C, B]."""
-    flat, each = images.flatten(0, 1), labels.repeat_interleave(images.shape[1])
-    norms = []
-    for x, y in zip(flat.split(CHUNK), each.split(CHUNK), strict=True):
-        with torch.enable_grad():
-            gradients = sample_gradients(network, x[:, None], y, False)
-        parts = torch.stack([torch.linalg.vector_norm(g.flatten(2), dim=-1) for g in gradients])
-        norms.append(torch.linalg.vector_norm(parts, dim=0)[:, 0])
-    return torch.cat(norms).view(images.shape[:2])
 
 
 @dataclass(frozen=True)
@@ -77,7 +61,8 @@ class HardThreshold:
         present = torch.ones(images.shape[:2], dtype=torch.bool, device=images.device)
         if weights is not None:
             present = weights > 0
-        kept = present & (_norms(network, images, labels) <= self.limit)
+        norms = gradient_norms(network, images.flatten(0, 1), labels.repeat_interleave(images.shape[1]))
+        kept = present & (norms.view(present.shape) <= self.limit)
         counts = kept.sum(1, keepdim=True)
         place = torch.arange(ipc, device=images.device)
         synthetic = place < counts.clamp(max=ipc)
