@@ -6,11 +6,11 @@
 Network i's shuffles and augmentations come from generators[i] alone, so training many at once equals training
 them one by one, to rounding. Three ways to do it, chosen by device and architecture:
 
-    stacked     parameters stacked along a new axis, one vectorised pass for all: on a GPU, and on a CPU
-                for networks without convolutions
-    threads     one network a thread, the machine's threads shared out among them: on a CPU, where
-                vectorised convolutions are slower than one by one
-    one by one  a single network; networks with batch norm on a GPU
+    stacked     parameters stacked along a new axis, one vectorised pass for all: on a GPU. On a CPU vectorised
+                convolutions are several times slower than one by one, and linear layers no faster
+    threads     one network a thread, the machine's threads shared out among them: convolutions on a CPU
+    one by one  a single network; networks without convolutions on a CPU, whose steps are mostly Python;
+                networks with batch norm on a GPU
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from empirical.network_cost import measure
+from empirical.network_cost import Cost, measure
 from empirical.networks import Functional
 from empirical.threads import SMALL_FLOP, one_thread_if, shared_out
 from empirical.training_gradient import BatchGradient, has_batch_norm
@@ -189,20 +189,22 @@ def train(
     for network in networks:
         network.train()
     chosen = choose(networks, images.device, observe) if strategy == "auto" else strategy
+    channels, height, width = images.shape[1:]
+    cost = measure(networks[0], (channels, height, width))
+    on_cpu = images.device.type == "cpu"
+    step = cost.training_flop * min(len(images), recipe.batch)
     if chosen == "stacked":
-        _train_stacked(networks, generators, job)
+        with one_thread_if(on_cpu and step * len(networks) < SMALL_FLOP):
+            _train_stacked(networks, generators, job, cost)
     else:
-        channels, height, width = images.shape[1:]
-        flop = measure(networks[0], (channels, height, width)).training_flop
-        on_cpu = images.device.type == "cpu"
         if compiled is None:
-            work = flop * len(images) * recipe.epochs * len(networks)
+            work = cost.training_flop * len(images) * recipe.epochs * len(networks)
             compiled = on_cpu and work >= COMPILE_FROM_FLOP
         gradient = BatchGradient(networks[0], (channels, height, width), compiled)
         if chosen == "threads":
             _train_threads(networks, generators, job, gradient)
         else:
-            with one_thread_if(on_cpu and flop * min(len(images), recipe.batch) < SMALL_FLOP):
+            with one_thread_if(on_cpu and step < SMALL_FLOP):
                 for index, network in enumerate(networks):
                     _train_one(index, network, generators[index], job, gradient)
     for network in networks:
@@ -213,11 +215,10 @@ def choose(networks: Sequence[nn.Module], device: torch.device, observe: Observe
     """The fastest way to train these networks on this device."""
     if len(networks) == 1:
         return "one by one"
-    stackable = observe is None and not has_batch_norm(networks[0])
     if device.type != "cpu":
-        return "stacked" if stackable else "one by one"
+        return "stacked" if observe is None and not has_batch_norm(networks[0]) else "one by one"
     convolutions = any(isinstance(module, nn.Conv2d) for module in networks[0].modules())
-    return "stacked" if stackable and not convolutions else "threads"
+    return "threads" if convolutions else "one by one"
 
 
 def sgd_step(
@@ -293,10 +294,11 @@ def _train_threads(
             raise
 
 
-def _train_stacked(networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job) -> None:
+def _train_stacked(
+    networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job, cost: Cost
+) -> None:
     """Parameters [K, ...]; as many networks at a time as the memory holds."""
-    channels, height, width = job.images.shape[1:]
-    kept = measure(networks[0], (channels, height, width)).outputs * min(len(job.images), job.recipe.batch)
+    kept = cost.outputs * min(len(job.images), job.recipe.batch)
     size = next(networks[0].parameters()).element_size()
     at_once = max(1, STACK_BYTES // (2 * kept * size))
     for start in range(0, len(networks), at_once):
