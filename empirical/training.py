@@ -6,8 +6,8 @@
 Network i's shuffles and augmentations come from generators[i] alone, so training many at once equals training
 them one by one, to rounding. Three ways to do it, chosen by device and architecture:
 
-    stacked     parameters stacked along a new axis, one vectorised pass for all: on a GPU. On a CPU vectorised
-                convolutions are several times slower than one by one, and linear layers no faster
+    stacked     parameters stacked along a new axis, one vectorised pass for all: on a GPU; on a CPU
+                vectorised convolutions are slower than one by one, and linear layers no faster
     threads     one network a thread, the machine's threads shared out among them: convolutions on a CPU
     one by one  a single network; networks without convolutions on a CPU, whose steps are mostly Python;
                 networks with batch norm on a GPU

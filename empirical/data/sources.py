@@ -92,7 +92,8 @@ def read_npz(path: Path) -> tuple[Arrays, tuple[str, ...] | None]:
     if expected is not None:
         verify(path, expected, "sha256")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here, since numpy leaves a damaged archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             absent = [key for key in ("images", "labels") if key not in archive.files]
             if absent:
                 present = ", ".join(archive.files)

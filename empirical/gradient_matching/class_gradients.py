@@ -1,16 +1,15 @@
 """Gradients of the training loss with respect to all network parameters, one for each class, or one for all.
 
-    class c: sum over its images b of weight_cb * cross-entropy(image_cb, label_cb; theta), weight 1 / images
-    by default
+    class c: sum over its images b of weight_cb * cross-entropy(image_cb, label_cb; theta)
+
+The weights are 1 / images of the class, unless given.
 
 Three strategies compute the same numbers (tested to 1e-10 in float64):
 
-    loop     one class after another. Without a graph: in micro-batches that fit the cache, channels last,
-    compiled on
-             request. The arithmetic of the real side then runs near the speed of a matrix product on a CPU.
+    loop     one class after another. Without a graph, on a CPU: each class in a thread of its own, in
+             micro-batches that fit the cache, channels last, compiled on request.
     vmap     `vmap` over classes of the gradient function, parameters shared.
-    grouped  parameters repeated along a class axis, so that each layer is one grouped call; one backward pass
-    for all.
+    grouped  parameters repeated along a class axis, so that each layer is one grouped call.
 
 `auto` takes vmap on a GPU, all classes at once in chunks that keep within the memory bound. On a CPU it takes
 the loop, where one class's arithmetic fills the machine, except with a graph for batches so small that calls
@@ -19,8 +18,11 @@ at 1x16x16 and width 32; but 1.6 at 10 images of 3x32x32). `python -m benchmarks
 it.
 """
 
+import copy
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Literal
 
 import torch
@@ -32,6 +34,7 @@ from empirical.correction import Gradients
 from empirical.gradient_matching.compiled import compiled_loss
 from empirical.gradient_matching.recomputed import recomputed
 from empirical.network_cost import measure
+from empirical.threads import SMALL_FLOP, one_thread_if, shared_out
 
 Strategy = Literal["auto", "loop", "vmap", "grouped"]
 STRATEGIES = ("auto", "loop", "vmap", "grouped")
@@ -95,6 +98,13 @@ def layer_bytes(network: nn.Module, images: Tensor) -> int:
     return measure(network, (channels, height, width)).largest_output * images.element_size()
 
 
+def is_small(network: nn.Module, images: Tensor) -> bool:
+    """Whether a second-order pass over images [C, n, ...] is too little work for several threads."""
+    channels, height, width = images.shape[-3:]
+    flop = 3 * images.shape[:-3].numel() * measure(network, (channels, height, width)).training_flop
+    return images.device.type == "cpu" and flop < SMALL_FLOP
+
+
 def _kept_bytes(network: nn.Module, images: Tensor, graph: bool) -> int:
     """Bytes that one image keeps: all layer outputs, about six times over for a second-order graph."""
     channels, height, width = images.shape[-3:]
@@ -110,19 +120,18 @@ def _micro_batch(network: nn.Module, images: Tensor, execution: Execution) -> in
     return max(1, execution.memory // _kept_bytes(network, images, False))
 
 
-def _one_gradient(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    weights: Tensor,
-    create_graph: bool,
-    execution: Execution,
-) -> list[Tensor]:
-    """One gradient of the weighted loss of images [n, ...]."""
+def _with_graph(network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor) -> list[Tensor]:
+    """One gradient of the weighted loss of images [n, ...], differentiable with respect to the images."""
     parameters = _leaves(network)
-    if create_graph:
-        loss = weighted_loss(network, parameters, images, labels, weights)
-        return list(torch.autograd.grad(loss, list(parameters.values()), create_graph=True))
+    loss = weighted_loss(network, parameters, images, labels, weights)
+    return list(torch.autograd.grad(loss, list(parameters.values()), create_graph=True))
+
+
+def _without_graph(
+    network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, execution: Execution
+) -> list[Tensor]:
+    """The same without a graph, in micro-batches."""
+    parameters = _leaves(network)
     loss_of: Callable[..., Tensor] = (
         compiled_loss(network, weighted_loss) if execution.compiled else weighted_loss
     )
@@ -141,6 +150,38 @@ def _one_gradient(
     return total
 
 
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images [n, channels, height, width], labels [n], weights [n]."""
+
+
+def _all_without_graph(
+    network: nn.Module, batches: Sequence[Batch], execution: Execution
+) -> list[list[Tensor]]:
+    """`_without_graph` of several batches; on a CPU each whole in one thread, so that no thread waits in a
+    layer.
+    """
+    if batches[0][0].device.type != "cpu" or torch.get_num_threads() == 1 or len(batches) == 1:
+        return [_without_graph(network, *batch, execution) for batch in batches]
+    # The first one compiles, where that is wanted; a functional call moves parameters about in its network,
+    # so every thread has a network of its own, unless the call is compiled away.
+    first = [_without_graph(network, *batches[0], execution)] if execution.compiled else []
+    rest = batches[len(first) :]
+    with shared_out(len(rest)) as (workers, set_share):
+        idle: SimpleQueue[nn.Module] = SimpleQueue()
+        for worker in range(workers):
+            idle.put(network if execution.compiled or worker == 0 else copy.deepcopy(network))
+
+        def work(batch: Batch) -> list[Tensor]:
+            own = idle.get()
+            try:
+                return _without_graph(own, *batch, execution)
+            finally:
+                idle.put(own)
+
+        with ThreadPoolExecutor(workers, initializer=set_share) as pool:
+            return first + list(pool.map(work, rest))
+
+
 def _loop(
     network: nn.Module,
     images: Tensor,
@@ -149,10 +190,11 @@ def _loop(
     create_graph: bool,
     execution: Execution,
 ) -> list[Tensor]:
-    rows = [
-        _one_gradient(network, x, y, w, create_graph, execution)
-        for x, y, w in zip(images, labels, weights, strict=True)
-    ]
+    batches = list(zip(images, labels, weights, strict=True))
+    if create_graph:
+        rows = [_with_graph(network, *batch) for batch in batches]
+    else:
+        rows = _all_without_graph(network, batches, execution)
     return [torch.stack(column) for column in zip(*rows, strict=True)]
 
 
@@ -228,9 +270,12 @@ def class_gradients(
 
     def compute(x: Tensor, classes: slice, graph: bool) -> list[Tensor]:
         arguments = network, x, labels[classes], weights[classes], graph
-        if strategy == "loop":
+        if strategy == "loop" and not graph:
             return _loop(*arguments, execution)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=execution.bfloat16 and not create_graph):
+        mixed = torch.autocast(x.device.type, torch.bfloat16, enabled=execution.bfloat16 and not create_graph)
+        with mixed, one_thread_if(is_small(network, x)):
+            if strategy == "loop":
+                return _loop(*arguments, execution)
             return _vmap(*arguments) if strategy == "vmap" else _grouped(*arguments)
 
     chunk = max(1, execution.memory // (images.shape[1] * _kept_bytes(network, images, create_graph)))
@@ -262,8 +307,14 @@ def joint_gradient(
     if create_graph and images.shape[:2].numel() * _kept_bytes(network, images, True) > execution.memory:
         each = class_gradients(network, images, labels, True, weights, execution)
         return Gradients([g.mean(0) for g in each])
-    flat = images.flatten(0, 1), labels.flatten(), weights.flatten() / len(images)
-    return Gradients(_one_gradient(network, *flat, create_graph, execution))
+    x, y, w = images.flatten(0, 1), labels.flatten(), weights.flatten() / len(images)
+    if create_graph:
+        with one_thread_if(is_small(network, images)):
+            return Gradients(_with_graph(network, x, y, w))
+    parts = torch.get_num_threads() if x.device.type == "cpu" else 1
+    batches = list(zip(x.chunk(parts), y.chunk(parts), w.chunk(parts), strict=True))
+    rows = _all_without_graph(network, batches, execution)
+    return Gradients([torch.stack(column).sum(0) for column in zip(*rows, strict=True)])
 
 
 def sample_gradients(

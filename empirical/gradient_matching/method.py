@@ -20,12 +20,13 @@ from torch import Generator, Tensor, nn
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation
 from empirical.data.datasets import Dataset
-from empirical.gradient_matching.class_gradients import freeze_norms
+from empirical.gradient_matching.class_gradients import freeze_norms, is_small
 from empirical.gradient_matching.methods import MatchingLoss
 from empirical.gradient_matching.real_batches import draw_real
 from empirical.matched import Matched
 from empirical.networks import initialise
 from empirical.synthetic import SyntheticSet
+from empirical.threads import one_thread_if
 from empirical.training import Recipe, train
 
 NORM_IMAGES = 16
@@ -116,13 +117,14 @@ class GradientMatching:
         }
         if self.correction.last_norm is not None:
             metrics["norm"] = self.correction.last_norm
-        if penalty.requires_grad and self.measure_pull:
-            (of_distance,) = torch.autograd.grad(matched.loss, images, retain_graph=True)
-            (of_penalty,) = torch.autograd.grad(penalty, images)
-            metrics["pull"] = of_penalty.norm() / of_distance.norm()
-            gradient = of_distance + of_penalty
-        else:
-            (gradient,) = torch.autograd.grad(matched.loss + penalty, images)
+        with one_thread_if(is_small(self.network, by_class)):
+            if penalty.requires_grad and self.measure_pull:
+                (of_distance,) = torch.autograd.grad(matched.loss, images, retain_graph=True)
+                (of_penalty,) = torch.autograd.grad(penalty, images)
+                metrics["pull"] = of_penalty.norm() / of_distance.norm()
+                gradient = of_distance + of_penalty
+            else:
+                (gradient,) = torch.autograd.grad(matched.loss + penalty, images)
         return Matched((matched.loss + penalty).detach(), {"images": gradient}, metrics)
 
     def _move_network(self, synthetic: SyntheticSet, generator: Generator, step: int) -> None:
