@@ -1,1 +1,20 @@
-"""Dataset distillation on real images (PyTorch)."""
+"""Dataset distillation on real images: gradient matching, coresets, and the sample-difficulty correction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from empirical.synthetic import SyntheticSet
+
+__all__ = ["load"]
+
+
+def load(path: str | Path) -> SyntheticSet:
+    """The synthetic set of a run's folder or file: `DataLoader(empirical.load(path), batch_size=256)`."""
+    from empirical.synthetic import (
+        load as load_set,  # so that importing the correction alone needs only torch
+    )
+
+    return load_set(path)

@@ -1,0 +1,310 @@
+"""Differentiable siamese augmentation (Zhao & Bilen, ICML 2021): a draw is data, and applying it is a pure
+function.
+
+`draw` takes everything random from one explicit generator: one operation a group of images and its
+parameters, either one set shared by the whole group (siamese use: apply the same draw to the real and to the
+synthetic batch of a class) or one set an image (network training and evaluation). Groups are classes in
+gradient matching and networks in evaluation; all are drawn and augmented in one call. Gradients flow to the
+images through every operation.
+
+Images are normalised; what is shifted in from outside or cut out is 0, the data set's mean colour.
+"""
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Strategy = tuple[str, ...]
+Size = tuple[int, int]
+
+SCALE = 1.2
+"""Scale factors lie in 1/1.2 .. 1.2."""
+ROTATION = 15.0
+"""Angles lie in -15 .. 15 degrees."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One augmentation draw, as plain data: it can be kept, moved and applied again.
+
+    Attributes:
+        operations: name of the operation of each of the G groups ("none" leaves the group as it is).
+        parameters: [G, m, 3], what each operation needs (see `OPERATIONS`); m is 1 (shared by all images of a
+            group) or the number of images in a group.
+
+    """
+
+    operations: tuple[str, ...]
+    parameters: Tensor
+
+
+# Each operation has two halves. The first turns uniform numbers u [..., 3] and the image size into parameters
+# of the same shape; the second maps images [b, c, H, W] with parameters [b, 3] to images. In the second, b
+# counts parameter sets and c whatever shares one, channels of several images included, except for `color`,
+# which needs to know images.
+
+
+def _stack(*columns: Tensor) -> Tensor:
+    zero = torch.zeros_like(columns[0])
+    return torch.stack([*columns, *[zero] * (3 - len(columns))], dim=-1)
+
+
+def _integer(u: Tensor, count: int) -> Tensor:
+    """Uniform on {0, ..., count - 1}; u times count may round up to count, hence the clamp."""
+    return (u * count).floor().clamp(max=count - 1)
+
+
+def _side(length: int, share: float) -> int:
+    return int(length * share + 0.5)
+
+
+def _color_parameters(u: Tensor, size: Size) -> Tensor:
+    return _stack(u[..., 0] - 0.5, 2 * u[..., 1], 0.5 + u[..., 2])
+
+
+def _color(images: Tensor, parameters: Tensor) -> Tensor:
+    """Brightness, saturation, contrast of images [b, n, channels, H, W]: an offset and two factors about a
+    mean.
+    """
+    offset, saturation, contrast = parameters[:, :, None, None, None].unbind(-1)
+    images = images + offset
+    grey = images.mean(dim=2, keepdim=True)
+    images = grey + saturation * (images - grey)
+    mean = images.mean(dim=(2, 3, 4), keepdim=True)
+    return mean + contrast * (images - mean)
+
+
+def _crop_parameters(u: Tensor, size: Size) -> Tensor:
+    shifts = [_side(side, 1 / 8) for side in size]
+    return _stack(*(_integer(u[..., axis], 2 * shift + 1) - shift for axis, shift in enumerate(shifts)))
+
+
+def _crop(images: Tensor, parameters: Tensor) -> Tensor:
+    """Output pixel (y, x) is input pixel (y + rows, x + columns), or 0 outside."""
+    height, width = images.shape[-2:]
+    rows = torch.arange(height, device=images.device) + parameters[:, 0:1].long()
+    columns = torch.arange(width, device=images.device) + parameters[:, 1:2].long()
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+    index = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
+    index = index.flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    return images.flatten(2).gather(2, index).view(images.shape) * inside[:, None]
+
+
+def _cutout_parameters(u: Tensor, size: Size) -> Tensor:
+    """First row and column of the hole, which may lie outside; its centre is uniform on the pixel grid."""
+    sides = [_side(length, 1 / 2) for length in size]
+    centres = [_integer(u[..., axis], size[axis] + (1 - sides[axis] % 2)) for axis in (0, 1)]
+    return _stack(*(centre - side // 2 for centre, side in zip(centres, sides, strict=True)))
+
+
+def _cutout(images: Tensor, parameters: Tensor) -> Tensor:
+    hole = []
+    for axis, length in enumerate(images.shape[-2:]):
+        distance = torch.arange(length, device=images.device) - parameters[:, axis : axis + 1]
+        hole.append((distance >= 0) & (distance < _side(length, 1 / 2)))
+    return images * ~(hole[0][:, :, None] & hole[1][:, None, :])[:, None]
+
+
+def _flip_parameters(u: Tensor, size: Size) -> Tensor:
+    return _stack((u[..., 0] < 0.5).to(u.dtype))
+
+
+def _flip(images: Tensor, parameters: Tensor) -> Tensor:
+    return torch.where(parameters[:, 0, None, None, None] > 0, images.flip(-1), images)
+
+
+def _affine(images: Tensor, matrix: Tensor, mode: str = "bilinear") -> Tensor:
+    """Output pixel at p is the input at matrix p; coordinates run over -1 .. 1 from edge to edge."""
+    theta = functional.pad(matrix, (0, 1)).to(images.dtype)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
+
+
+def _scale_parameters(u: Tensor, size: Size) -> Tensor:
+    return _stack(*(1 / SCALE + u[..., axis] * (SCALE - 1 / SCALE) for axis in (0, 1)))
+
+
+def _scale(images: Tensor, parameters: Tensor) -> Tensor:
+    """A factor for columns and one for rows; above 1 the picture shrinks."""
+    return _affine(images, torch.diag_embed(parameters[:, :2]))
+
+
+def _rotate_parameters(u: Tensor, size: Size) -> Tensor:
+    return _stack(torch.deg2rad((2 * u[..., 0] - 1) * ROTATION))
+
+
+def rotation(angles: Tensor, size: Size) -> Tensor:
+    """Matrices [b, 2, 2] that turn images of (height, width) pixels by angles [b] in radians about their
+    centre.
+    """
+    cosine, sine, aspect = angles.cos(), angles.sin(), size[0] / size[1]
+    return torch.stack([cosine, -sine * aspect, sine / aspect, cosine], dim=-1).unflatten(-1, (2, 2))
+
+
+def _rotate(images: Tensor, parameters: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    return _affine(images, rotation(parameters[:, 0], (height, width)))
+
+
+class Operation(NamedTuple):
+    """The two halves of an operation."""
+
+    parameters: Callable[[Tensor, Size], Tensor]
+    apply: Callable[[Tensor, Tensor], Tensor]
+
+
+OPERATIONS: dict[str, Operation] = {
+    "color": Operation(_color_parameters, _color),
+    "crop": Operation(_crop_parameters, _crop),
+    "cutout": Operation(_cutout_parameters, _cutout),
+    "flip": Operation(_flip_parameters, _flip),
+    "scale": Operation(_scale_parameters, _scale),
+    "rotate": Operation(_rotate_parameters, _rotate),
+}
+"""Parameters: color (brightness offset, saturation factor, contrast factor); crop (rows, columns) in pixels;
+cutout (first row, first column); flip (1 or 0); scale (factor along columns, along rows); rotate (angle in
+radians)."""
+
+WITH_FLIP: Strategy = ("color", "crop", "cutout", "flip", "scale", "rotate")
+WITHOUT_FLIP: Strategy = ("color", "crop", "cutout", "scale", "rotate")
+
+
+def parse_strategy(text: str) -> Strategy:
+    """The operations of a list like "color_crop_cutout_flip_scale_rotate"; "none" or "" is the empty
+    strategy.
+
+    Raises:
+        ValueError: an unknown operation, or one named twice.
+
+    """
+    if text in ("", "none"):
+        return ()
+    operations = tuple(text.lower().replace("-", "_").split("_"))
+    for operation in operations:
+        if operation not in OPERATIONS:
+            near = difflib.get_close_matches(operation, list(OPERATIONS), n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f"unknown augmentation {operation!r} in {text!r}; the nearest is {near!r}, "
+                f"all are: {', '.join(OPERATIONS)}"
+            )
+        if operations.count(operation) > 1:
+            raise ValueError(f"augmentation {operation!r} stands twice in {text!r}")
+    return operations
+
+
+def default_strategy(flip: bool) -> Strategy:
+    """All six operations where a mirrored image keeps its label, all but the flip for digits and unknown
+    sets.
+    """
+    return WITH_FLIP if flip else WITHOUT_FLIP
+
+
+def draw(
+    generator: torch.Generator,
+    strategy: Sequence[str],
+    size: Size,
+    groups: int = 1,
+    images: int | None = None,
+    device: torch.device | str | None = None,
+) -> Draw:
+    """One operation, uniform over the strategy, and its parameters, for each of several groups of images.
+
+    Args:
+        generator: where everything random comes from. On the CPU it costs a GPU no synchronisation.
+        strategy: names of operations; an empty one draws "none".
+        size: (height, width) of the images in pixels.
+        groups: how many groups, each with an operation of its own.
+        images: None: one parameter set a group (siamese); a number: one for each of so many images of a
+            group.
+        device: where the parameters are to lie; the generator's device if None.
+
+    """
+    numbers = torch.rand(groups, images or 1, 3, generator=generator, device=generator.device)
+    if not strategy:
+        return Draw(("none",) * groups, numbers.to(device or generator.device))
+    chosen = torch.randint(len(strategy), (groups,), generator=generator, device=generator.device).tolist()
+    operations = tuple(strategy[index] for index in chosen)
+    parameters = torch.stack(
+        [OPERATIONS[name].parameters(u, size) for name, u in zip(operations, numbers, strict=True)]
+    )
+    return Draw(operations, parameters.to(device or generator.device, non_blocking=True))
+
+
+def _apply_one(name: str, images: Tensor, parameters: Tensor) -> Tensor:
+    """One operation on images [k, n, channels, H, W] with parameters [k, m, 3]."""
+    if name == "none":
+        return images
+    parameters = parameters.to(images.dtype)
+    if name == "color":
+        return _color(images, parameters)
+    sets, shared = parameters.shape[:2].numel(), images.shape[1] // parameters.shape[1]
+    maps = images.reshape(sets, shared * images.shape[2], *images.shape[3:])
+    return OPERATIONS[name].apply(maps, parameters.flatten(0, 1)).reshape(images.shape)
+
+
+def apply(draw: Draw, images: Tensor) -> Tensor:
+    """Augments images by a draw; pure and differentiable with respect to the images.
+
+    Args:
+        draw: of G groups.
+        images: [G, n, channels, height, width], or [n, channels, height, width] if G is 1; normalised.
+
+    Returns:
+        Images of the same shape.
+
+    Raises:
+        ValueError: the number of groups, or of images in a group, is not that of the draw.
+
+    """
+    if images.dim() == 4:
+        return apply(draw, images[None])[0]
+    groups, count = images.shape[:2]
+    if len(draw.operations) != groups or draw.parameters.shape[1] not in (1, count):
+        raise ValueError(
+            f"a draw for {len(draw.operations)} groups of {draw.parameters.shape[1]} parameter sets "
+            f"does not fit {groups} groups of {count} images"
+        )
+    members: dict[str, list[int]] = {}
+    for group, name in enumerate(draw.operations):
+        members.setdefault(name, []).append(group)
+    if len(members) == 1:
+        return _apply_one(draw.operations[0], images, draw.parameters)
+    order = [group for groups_ in members.values() for group in groups_]
+    parts = []
+    for name, groups_ in members.items():
+        index = torch.tensor(groups_, device=images.device)
+        parts.append(_apply_one(name, images[index], draw.parameters[index]))
+    back = torch.tensor(order, device=images.device).argsort()
+    return torch.cat(parts)[back]
+
+
+@dataclass(frozen=True)
+class SiameseAugmentation:
+    """A strategy as an object that training, evaluation and matching can be given: `draw`, then `apply`."""
+
+    strategy: Strategy
+
+    @property
+    def name(self) -> str:
+        """How the recipe of a stored set spells it."""
+        return "_".join(self.strategy) or "none"
+
+    def draw(
+        self,
+        generator: torch.Generator,
+        size: Size,
+        groups: int = 1,
+        images: int | None = None,
+        device: torch.device | str | None = None,
+    ) -> Draw:
+        """See the function `draw`."""
+        return draw(generator, self.strategy, size, groups, images, device)
+
+    def apply(self, draw: Draw, images: Tensor) -> Tensor:
+        """See the function `apply`."""
+        return apply(draw, images)

@@ -1,0 +1,290 @@
+"""The one loop of every distillation: step, update, record, checkpoint, resume, stop on divergence.
+
+A method (`empirical.matched.Method`) turns the synthetic set and a step number into a loss and gradients; the
+loop moves the synthetic tensors by SGD with momentum and knows no method by name. All randomness comes from
+one generator, whose state is part of the checkpoint, so a run that is killed at any time and resumed ends bit
+for bit (on a CPU) where an uninterrupted run ends. Nothing in a step waits for the device: metrics are read
+when they are written.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from empirical import checkpoint
+from empirical.matched import Matched, Method, is_finite
+from empirical.progress import Reporter
+from empirical.synthetic import SyntheticSet
+from shared.records import MetricsWriter, plain
+
+CHECKPOINT = "checkpoint.safetensors"
+SHOWN = ("distance", "norm", "pull", "loss")
+
+
+class Diverged(ArithmeticError):  # noqa: N818
+    """A loss, a gradient or an image stopped being finite; the set handed back is the last finite one."""
+
+    exit_status = 4
+
+    def __init__(self, reason: str, synthetic: SyntheticSet):
+        super().__init__(reason)
+        self.synthetic = synthetic
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Ctrl-C or a termination signal; the run was saved and can be resumed."""
+
+    exit_status = 130
+
+
+class OtherRun(ValueError):  # noqa: N818
+    """The folder's checkpoint belongs to other settings."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one kind of synthetic tensor moves: v <- momentum v + gradient, x <- x - rate v."""
+
+    rate: float
+    momentum: float = 0.5
+
+
+@dataclass
+class _State:
+    """Everything that changes during a run."""
+
+    synthetic: SyntheticSet
+    velocities: dict[str, Tensor]
+    generator: Generator
+    alive: Tensor
+    done: int = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The synthetic tensors that move, by name."""
+        return {name: getattr(self.synthetic, name) for name in self.velocities}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When the loop writes.
+
+    Attributes:
+        checkpoint_seconds: between two checkpoints.
+        record_seconds: between two writings of metrics, on a device that should not be waited for.
+        probe_every: steps between two calls of the probe, which also comes before the first and after the
+            last; 0: never.
+
+    """
+
+    checkpoint_seconds: float = 30.0
+    record_seconds: float = 1.0
+    probe_every: int = 0
+
+
+DEFAULT_SCHEDULE = Schedule()
+Probe = Callable[[SyntheticSet, int], Mapping[str, float]]
+"""(synthetic set, steps done) -> numbers for the record; must draw from no generator of the run."""
+
+
+@dataclass
+class _Interruption:
+    """Turns the first SIGINT or SIGTERM into a flag that is looked at between steps; a second one acts as
+    usual.
+    """
+
+    seen: bool = False
+    _before: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> "_Interruption":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.seen = True
+        signal.signal(number, self._before[number])
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@torch.no_grad()
+def _update(state: _State, matched: Matched, steps: Mapping[str, Step]) -> None:
+    """Moves the synthetic tensors, unless something is not finite: then nothing moves, from this step on."""
+    moved, tensors = {}, state.tensors()
+    finite = is_finite(matched)
+    for name, gradient in matched.gradients.items():
+        velocity = steps[name].momentum * state.velocities[name] + gradient
+        value = tensors[name] - steps[name].rate * velocity
+        finite = finite & torch.isfinite(value).all()
+        moved[name] = value, velocity
+    accepted = finite if matched.accept is None else finite & matched.accept
+    refused = ~finite if matched.accept is None else ~finite & matched.accept
+    state.alive &= ~refused
+    accepted = accepted & state.alive
+    for name, (value, velocity) in moved.items():
+        tensors[name].copy_(torch.where(accepted, value, tensors[name]))
+        state.velocities[name] = torch.where(accepted, velocity, state.velocities[name])
+
+
+def _save(folder: Path, state: _State, method: Method, identity: Mapping[str, Any]) -> None:
+    tensors = {
+        **{f"synthetic.{name}": tensor for name, tensor in state.tensors().items()},
+        **{f"velocity.{name}": tensor for name, tensor in state.velocities.items()},
+        **{f"method.{name}": tensor for name, tensor in method.state().items()},
+        "generator": state.generator.get_state(),
+    }
+    checkpoint.atomic_save(folder / CHECKPOINT, tensors, {"done": state.done, "identity": plain(identity)})
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _resume(folder: Path, state: _State, method: Method, identity: Mapping[str, Any]) -> None:
+    tensors, document = checkpoint.load(folder / CHECKPOINT)
+    theirs, identity = document["identity"], plain(identity)
+    for key in sorted({*theirs, *identity}):
+        if theirs.get(key) != identity.get(key):
+            raise OtherRun(
+                f"{folder} holds a run with {key} = {theirs.get(key)!r}, not {identity.get(key)!r}: "
+                "resume it with its own settings or choose another folder"
+            )
+    with torch.no_grad():
+        for name, tensor in state.tensors().items():
+            tensor.copy_(tensors[f"synthetic.{name}"])
+    velocities = _part(tensors, "velocity.")
+    state.velocities = {name: velocities[name].to(v) for name, v in state.velocities.items()}
+    state.generator.set_state(tensors["generator"])
+    method.load_state(_part(tensors, "method."))
+    state.done = document["done"]
+
+
+class _Recorder:
+    """Holds metrics on the device until they are written."""
+
+    def __init__(self, writer: MetricsWriter, progress: Reporter):
+        self._writer, self._progress = writer, progress
+        self._rows: list[tuple[int, dict[str, Tensor | float]]] = []
+
+    def add(self, step: int, matched: Matched) -> None:
+        """Keeps a step's metrics."""
+        self._rows.append((step, {"loss": matched.loss, **matched.metrics}))
+
+    def write(self, done: int) -> str | None:
+        """Writes what is kept, waiting once for the device; the first number that is not finite, in words."""
+        tensors = [v for _, row in self._rows for v in row.values() if isinstance(v, Tensor)]
+        values = iter(torch.stack([t.detach().double() for t in tensors]).tolist() if tensors else [])
+        numbers: dict[str, float] = {}
+        bad = None
+        for step, row in self._rows:
+            numbers = {name: next(values) if isinstance(v, Tensor) else v for name, v in row.items()}
+            self._writer.write(step, **numbers)
+            wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
+            bad = bad or (f"{wrong[0]} is not finite at step {step}" if wrong else None)
+        self._rows.clear()
+        self._progress.update(done, {name: numbers[name] for name in SHOWN if name in numbers})
+        return bad
+
+
+def distil(
+    method: Method,
+    synthetic: SyntheticSet,
+    generator: Generator,
+    steps: Mapping[str, Step],
+    folder: Path,
+    identity: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    schedule: Schedule = DEFAULT_SCHEDULE,
+    probe: Probe | None = None,
+    title: str = "distilling",
+    quiet: bool = False,
+) -> SyntheticSet:
+    """Runs a method to its end.
+
+    Args:
+        method: what is matched.
+        synthetic: the start; not changed.
+        generator: of everything random, on the CPU.
+        steps: for each synthetic tensor that is learned ("images", "labels", "learning_rate") how it moves.
+        folder: gets `metrics.jsonl` and the checkpoint. The caller holds its lock.
+        identity: settings that tell this run from others, plain values; a checkpoint of other settings is
+            refused.
+        resume: go on from the folder's checkpoint, if there is one.
+        schedule: when to write.
+        probe: measurements along the way.
+        title: for the progress bar.
+        quiet: no progress.
+
+    Returns:
+        The distilled set.
+
+    Raises:
+        Diverged: with the reason; its `synthetic` is the last finite set.
+        Interrupted: by a signal, after saving.
+        OtherRun: the checkpoint belongs to other settings.
+
+    """
+    owned = replace(synthetic, **{name: getattr(synthetic, name).detach().clone() for name in steps})
+    state = _State(
+        owned,
+        {name: torch.zeros_like(getattr(owned, name)) for name in steps},
+        generator,
+        torch.tensor(True, device=owned.images.device),
+    )
+    waiting_costs = owned.images.device.type != "cpu"
+    if resume and (folder / CHECKPOINT).exists():
+        _resume(folder, state, method, identity)
+    with (
+        MetricsWriter(folder, resume_at=state.done) as writer,
+        Reporter(title, method.steps, state.done, quiet) as progress,
+        _Interruption() as interruption,
+    ):
+        recorder = _Recorder(writer, progress)
+
+        def probed() -> None:
+            every = schedule.probe_every
+            if probe is not None and every and (state.done % every == 0 or state.done == method.steps):
+                writer.write(state.done, **dict(probe(state.synthetic, state.done)))
+
+        probed()
+        saved = written = time.monotonic()
+        while state.done < method.steps:
+            matched = method.step(state.synthetic, generator, state.done)
+            _update(state, matched, steps)
+            recorder.add(state.done, matched)
+            state.done += 1
+            now = time.monotonic()
+            save = (
+                now - saved > schedule.checkpoint_seconds or interruption.seen or state.done == method.steps
+            )
+            if save or not waiting_costs or now - written > schedule.record_seconds:
+                bad = recorder.write(state.done)
+                written = now
+                if not state.alive:
+                    raise Diverged(
+                        bad or f"an image or its gradient is not finite by step {state.done}", owned
+                    )
+            if save:
+                _save(folder, state, method, identity)
+                saved = now
+            if interruption.seen and state.done < method.steps:
+                raise Interrupted(
+                    f"stopped after {state.done} of {method.steps} steps; --resume goes on from there"
+                )
+            probed()
+    return state.synthetic

@@ -1,0 +1,203 @@
+"""`python -m empirical.evaluate RUN`: judge a stored synthetic set again, from its file alone.
+
+The file's header says how: data set and fingerprint, preprocessing, network, epochs, augmentation, number of
+networks, seed. Without options the numbers of the run come out again; `--networks all` gives the
+cross-architecture table.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from empirical import synthetic
+from empirical.data.datasets import DataError, Dataset, load
+from empirical.data.preprocessing import Normalisation
+from empirical.data.whitening import Whitening
+from empirical.devices import device_named
+from empirical.evaluation import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
+from empirical.progress import Reporter
+from empirical.synthetic import BadSyntheticSet, SyntheticSet
+from shared.records import write_json
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the command; what is left out is as the run recorded it.
+
+    Attributes:
+        run: a run's folder, or a synthetic.safetensors.
+        networks: names of evaluation networks, or `all` for the published cross-architecture list.
+        count: networks of each architecture.
+        seed: of their initialisation and training.
+        epochs: E of the protocol (E + 1 epochs).
+        augmentation: none, a strategy such as color_crop_cutout_scale_rotate, or condensation's.
+        split: test, or validation if the run held one out.
+        data_root: where the data set is.
+        download: fetch the data set if it is missing.
+        device: auto, cpu, cuda, cuda:1, ...
+        out: a JSON file for the results.
+
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    networks: tuple[str, ...] = ()
+    count: int | None = None
+    seed: int | None = None
+    epochs: int | None = None
+    augmentation: str | None = None
+    split: Literal["test", "validation"] = "test"
+    data_root: Path | None = None
+    download: bool = False
+    device: str = "cpu"
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a stored set asks for, after the options."""
+
+    choices: tuple[NetworkChoice, ...]
+    protocol: Protocol
+    count: int
+    seed: int
+
+
+def plan(stored: SyntheticSet, options: Options) -> Plan:
+    """From the stored recipe and the options.
+
+    Raises:
+        BadSyntheticSet: the recipe lacks what is needed.
+
+    """
+    try:
+        network, judged = stored.recipe["network"], dict(stored.recipe["evaluation"])
+        own = NetworkChoice(network["name"], network["variant"])
+        count, seed = judged.pop("networks"), judged.pop("seed")
+        protocol = Protocol(**judged)
+    except (KeyError, TypeError) as error:
+        raise BadSyntheticSet(f"{options.run}: the recipe does not say how to evaluate ({error})") from error
+    if options.epochs is not None:
+        protocol = replace(protocol, epochs=options.epochs)
+    if options.augmentation is not None:
+        protocol = replace(protocol, augmentation=options.augmentation)
+    names = CROSS_ARCHITECTURE if "all" in options.networks else options.networks
+    if not names:
+        choices: tuple[NetworkChoice, ...] = (own,)
+    else:
+        choices = tuple(own if name == own.name else NetworkChoice(name) for name in names)
+    return Plan(
+        choices,
+        protocol,
+        count if options.count is None else options.count,
+        seed if options.seed is None else options.seed,
+    )
+
+
+def matching_dataset(stored: SyntheticSet, options: Options) -> Dataset:
+    """The data set that the set was made from, with the set's own preprocessing.
+
+    Raises:
+        BadSyntheticSet: the data found are not those of the run, or the preprocessing is unknown.
+
+    """
+    described: dict[str, Any] = stored.recipe.get("data", {})
+    if "name" not in described:
+        raise BadSyntheticSet(f"{options.run}: the recipe names no data set")
+    dataset = load(
+        described["name"],
+        data_root=options.data_root or described.get("root"),
+        download=options.download,
+        device=device_named(options.device),
+        validation=described.get("held_out", 0),
+        seed=described.get("held_out_seed", 0),
+    )
+    if dataset.fingerprint != described["fingerprint"]:
+        raise BadSyntheticSet(
+            f"{dataset.source}: not the data of the run: fingerprint {dataset.fingerprint[:12]}, "
+            f"the run had {described['fingerprint'][:12]}"
+        )
+    recorded = stored.recipe.get("preprocessing", described["preprocessing"])
+    if recorded["kind"] == "normalisation":
+        return dataset.with_preprocessing(Normalisation.from_description(recorded))
+    if recorded["kind"] == "zca":
+        return dataset.with_preprocessing(Whitening.fit(dataset.train.images, recorded["epsilon"]))
+    raise BadSyntheticSet(f"{options.run}: unknown preprocessing {recorded['kind']!r}")
+
+
+class _Counter:
+    """Adds up the epochs of a network's training for the progress report; called from any thread."""
+
+    def __init__(self, reporter: Reporter):
+        self._reporter, self._done, self._lock = reporter, 0, threading.Lock()
+
+    def __call__(self, epochs: int) -> None:
+        with self._lock:
+            self._done += epochs
+            self._reporter.update(self._done, {})
+
+
+def results(options: Options, quiet: bool = False) -> dict[str, Evaluation | str]:
+    """For each network its evaluation, or why there is none (images too small for it)."""
+    stored = synthetic.load(options.run)
+    chosen = plan(stored, options)
+    dataset = matching_dataset(stored, options)
+    found: dict[str, Evaluation | str] = {}
+    for choice in chosen.choices:
+        epochs = chosen.protocol.recipe().epochs * chosen.count
+        try:
+            with Reporter(f"{choice.name}, {chosen.count} networks", epochs, quiet=quiet) as reporter:
+                found[choice.name] = evaluate(
+                    stored,
+                    dataset,
+                    chosen.protocol,
+                    choice,
+                    chosen.count,
+                    chosen.seed,
+                    options.split,
+                    _Counter(reporter),
+                )
+        except ValueError as error:
+            if len(chosen.choices) == 1:
+                raise
+            found[choice.name] = str(error)
+    return found
+
+
+def table(found: dict[str, Evaluation | str], title: str) -> Table:
+    """Mean and spread over networks, per cent."""
+    drawn = Table("network", "accuracy %", "std over networks", "n", title=title)
+    for name, result in found.items():
+        if isinstance(result, str):
+            drawn.add_row(name, result, "", "")
+        else:
+            numbers = f"{100 * result.mean:.2f}", f"{100 * result.std:.2f}", str(len(result.accuracies))
+            drawn.add_row(name, *numbers)
+    return drawn
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 2 for bad input, 3 for unusable data."""
+    options = tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
+    try:
+        found = results(options)
+    except (ValueError, FileNotFoundError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_status", 2)
+    Console().print(table(found, f"{options.run} on {options.split} images"))
+    if options.out is not None:
+        content = {name: r if isinstance(r, str) else r.describe() for name, r in found.items()}
+        write_json(options.out, content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""From resolved settings to a synthetic set in a folder: the parts are put together here, and only here.
+
+A method is a maker: a function from an `Experiment` to a `SyntheticSet`. Another family of methods registers
+its own with `@maker("name")`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+
+from empirical import networks, synthetic
+from empirical.config import Settings, identity
+from empirical.coresets import Forgetting, Herding, Random
+from empirical.correction import AdaptiveSampleDifficultyCorrection, SampleDifficultyCorrection
+from empirical.data.augmentation import SiameseAugmentation, parse_strategy
+from empirical.data.datasets import Dataset
+from empirical.distillation import Diverged, Probe, Schedule, Step, distil
+from empirical.evaluation import NetworkChoice, Protocol, stored_recipe
+from empirical.export import to_picture
+from empirical.gradient_matching.class_gradients import Execution
+from empirical.gradient_matching.class_gradients import Strategy as GradientStrategy
+from empirical.gradient_matching.distances import DISTANCES
+from empirical.gradient_matching.hard_threshold import HardThreshold
+from empirical.gradient_matching.method import GradientMatching, Loops
+from empirical.gradient_matching.methods import METHODS, GradientMatchingLoss
+from empirical.gradient_matching.schedule import WarmUp
+from empirical.network_cost import measure
+from empirical.probe import DifficultyProbe
+from empirical.seeds import generator
+from empirical.synthetic import SyntheticSet
+from empirical.training import COMPILE_FROM_FLOP
+from shared.records import write_config
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One synthetic set to be made.
+
+    Attributes:
+        settings: resolved.
+        dataset: the real data.
+        folder: of the run; the caller holds its lock.
+        seed: of this repetition.
+
+    """
+
+    settings: Settings
+    dataset: Dataset
+    folder: Path
+    seed: int
+
+    @property
+    def choice(self) -> NetworkChoice:
+        """The network of matching and evaluation."""
+        return NetworkChoice(self.settings.network, self.settings.variant)
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the set is judged."""
+        return Protocol(self.settings.eval_epochs or 0, self.settings.eval_augmentation or "none")
+
+    def network(self) -> networks.Classifier:
+        """A network of the experiment's architecture on the data's device."""
+        choice = self.choice
+        built = networks.build(choice.name, self.dataset.shape, self.dataset.classes, **choice.variant)
+        return built.to(self.dataset.device)
+
+
+Maker = Callable[[Experiment], SyntheticSet]
+MAKERS: dict[str, Maker] = {}
+
+
+def maker(name: str) -> Callable[[Maker], Maker]:
+    """Decorator: the function makes the sets of the method of that name."""
+
+    def decorate(make: Maker) -> Maker:
+        MAKERS[name] = make
+        return make
+
+    return decorate
+
+
+def correction_of(settings: Settings) -> SampleDifficultyCorrection:
+    """The correction that the settings ask for; one with coefficient 0 if they ask for none."""
+    options: Mapping[str, Any] = {
+        "power": settings.sdc_power,
+        "over_classes": settings.sdc_over_classes,
+        "parameters": settings.sdc_parameters,
+        "reduction": settings.sdc_reduction,
+    }
+    if settings.asdc is not None:
+        shape = cast(Literal["geometric", "concave"], settings.asdc_shape)
+        return AdaptiveSampleDifficultyCorrection(*settings.asdc, settings.asdc_steps or 1, shape, **options)
+    return SampleDifficultyCorrection(float(settings.sdc or 0.0), **options)
+
+
+def _execution(experiment: Experiment, network: networks.Classifier) -> Execution:
+    settings, dataset = experiment.settings, experiment.dataset
+    compiled = settings.compiled
+    if compiled is None:
+        updates = settings.iterations * (settings.matching_steps or 1)
+        images = updates * dataset.classes * settings.batch_real
+        flop = images * measure(network, dataset.shape).training_flop
+        compiled = dataset.device.type == "cpu" and flop > COMPILE_FROM_FLOP
+    strategy = cast(GradientStrategy, settings.strategy)
+    memory = int(settings.memory_budget * 1e9)
+    return Execution(strategy, compiled=compiled, bfloat16=settings.bfloat16, memory=memory)
+
+
+def _gradient_matching(experiment: Experiment) -> SyntheticSet:
+    settings, dataset = experiment.settings, experiment.dataset
+    network = experiment.network()
+    strategy = parse_strategy(settings.augmentation or "none")
+    augmentation = SiameseAugmentation(strategy) if strategy else None
+    correction = correction_of(settings)
+    loops = Loops(
+        settings.iterations,
+        settings.matching_steps or 1,
+        settings.network_epochs or 0,
+        settings.batch_real,
+        settings.network_rate,
+    )
+    loss = GradientMatchingLoss(
+        contrastive=METHODS[settings.method].contrastive,
+        augmentation=augmentation,
+        matching_steps=loops.matching_steps,
+        warm_up=WarmUp(settings.warm_up_iterations, settings.warm_up_steps),
+        distance=DISTANCES[settings.distance],
+        execution=_execution(experiment, network),
+        threshold=HardThreshold(settings.hard_threshold) if settings.hard_threshold is not None else None,
+        single_samples=correction.reduction == "per_sample",
+    )
+    start = synthetic.initialise(
+        settings.initialisation or "real", dataset, settings.ipc, generator(experiment.seed, "start")
+    )
+    method = GradientMatching(dataset, network, loss, loops, correction, augmentation)
+    every = settings.probe_every or 0
+    probe: Probe | None = None
+    if every:
+        probe = DifficultyProbe(dataset, experiment.choice, settings.ipc, seed=0)
+    return distil(
+        method,
+        start,
+        generator(experiment.seed, "distillation"),
+        {"images": Step(settings.learning_rate or 0.1, settings.momentum)},
+        experiment.folder,
+        {**identity(settings), "seed": experiment.seed, "data": dataset.fingerprint},
+        resume=settings.resume,
+        schedule=Schedule(probe_every=every),
+        probe=probe,
+        title=f"{settings.method} {settings.dataset}",
+        quiet=settings.quiet,
+    )
+
+
+for _name in METHODS:
+    maker(_name)(_gradient_matching)
+
+
+@maker("random")
+def _random(experiment: Experiment) -> SyntheticSet:
+    return Random()(experiment.dataset, experiment.settings.ipc, generator(experiment.seed, "coreset"))
+
+
+@maker("herding")
+def _herding(experiment: Experiment) -> SyntheticSet:
+    settings = experiment.settings
+    chosen = Herding(settings.network, settings.variant, settings.feature_epochs)
+    return chosen(experiment.dataset, settings.ipc, generator(experiment.seed, "coreset"))
+
+
+@maker("forgetting")
+def _forgetting(experiment: Experiment) -> SyntheticSet:
+    settings = experiment.settings
+    keep = cast(Literal["highest", "lowest"], settings.forgetting_keep)
+    chosen = Forgetting(settings.network, settings.variant, settings.forgetting_epochs, keep)
+    return chosen(experiment.dataset, settings.ipc, generator(experiment.seed, "coreset"))
+
+
+def make(experiment: Experiment) -> SyntheticSet:
+    """Makes the set and leaves `config.json`, `synthetic.safetensors` and `synthetic.png` in the folder.
+
+    Raises:
+        Diverged: the last finite set is stored all the same.
+
+    """
+    settings, dataset = experiment.settings, experiment.dataset
+    write_config(
+        experiment.folder,
+        settings,
+        seed=experiment.seed,
+        device={"name": str(dataset.device), "threads": torch.get_num_threads()},
+        data=dataset.describe(),
+        correction=correction_of(settings).settings(),
+    )
+    try:
+        made = MAKERS[settings.method](experiment)
+    except Diverged as failure:
+        store(experiment, failure.synthetic)
+        raise
+    store(experiment, made)
+    return made
+
+
+def store(experiment: Experiment, made: SyntheticSet) -> None:
+    """Writes a set with the recipe to judge it by, and its picture."""
+    settings = experiment.settings
+    recipe = {
+        **stored_recipe(
+            experiment.dataset,
+            experiment.protocol,
+            experiment.choice,
+            settings.eval_networks,
+            experiment.seed,
+        ),
+        "made_by": {"method": settings.method, **identity(settings), "seed": experiment.seed},
+    }
+    file = synthetic.save(experiment.folder, made, recipe, experiment.dataset.preprocessing)
+    to_picture(synthetic.load(file), experiment.folder / "synthetic.png")

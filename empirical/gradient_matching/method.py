@@ -1,0 +1,154 @@
+"""Gradient matching as a method of the distillation loop: networks, real batches, one matching step at a
+time.
+
+    for k in outer iterations:
+        theta <- fresh network
+        for j in matching steps:
+            unless j is 0: train theta for some epochs on the synthetic set
+            match at theta; the loop takes the step
+
+This is the published order (match, update, train, match, ...) seen from the step. The correction is added in
+one line, and nothing else here knows of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from empirical.correction import SampleDifficultyCorrection
+from empirical.data.augmentation import SiameseAugmentation
+from empirical.data.datasets import Dataset
+from empirical.gradient_matching.class_gradients import freeze_norms, is_small
+from empirical.gradient_matching.methods import MatchingLoss
+from empirical.gradient_matching.real_batches import draw_real
+from empirical.matched import Matched
+from empirical.networks import initialise
+from empirical.synthetic import SyntheticSet
+from empirical.threads import one_thread_if
+from empirical.training import Recipe, train
+
+NORM_IMAGES = 16
+"""Real images a class that set the running statistics of batch norm."""
+
+
+@dataclass(frozen=True)
+class Loops:
+    """How long everything is; the published numbers are the defaults.
+
+    Attributes:
+        iterations: outer iterations K, each with a fresh network.
+        matching_steps: updates of the synthetic images an outer iteration, N_match.
+        network_epochs: epochs of network training between two of them, N_net.
+        batch_real: real images a class and step.
+        network_rate: learning rate of the network training (no momentum, no weight decay).
+        network_batch: its batch.
+        compiled_training: whether that training is compiled; None: if one call is long enough.
+
+    """
+
+    iterations: int = 1000
+    matching_steps: int = 1
+    network_epochs: int = 1
+    batch_real: int = 256
+    network_rate: float = 0.01
+    network_batch: int = 256
+    compiled_training: bool | None = None
+
+
+class GradientMatching:
+    """See the module's text; a `Method`.
+
+    Args:
+        dataset: the real data.
+        network: the architecture; its parameters are drawn anew every outer iteration.
+        loss: what is matched, and how.
+        loops: how often.
+        correction: added to the loss.
+        training_augmentation: of the network training; None for none.
+        measure_pull: whether to record the ratio of the correction's to the distance's image gradient, which
+            needs a backward pass of its own (through the synthetic side only).
+
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        network: nn.Module,
+        loss: MatchingLoss,
+        loops: Loops,
+        correction: SampleDifficultyCorrection,
+        training_augmentation: SiameseAugmentation | None = None,
+        measure_pull: bool = True,
+    ):
+        self.dataset, self.network, self.loss, self.loops = dataset, network, loss, loops
+        self.correction, self.measure_pull = correction, measure_pull
+        self.training_augmentation = training_augmentation
+        self._recipe = Recipe(
+            loops.network_epochs,
+            loops.network_rate,
+            momentum=0.0,
+            weight_decay=0.0,
+            batch=loops.network_batch,
+        )
+        self._has_batch_norm = any(
+            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()
+        )
+
+    @property
+    def steps(self) -> int:
+        """Updates of the synthetic images in a run: outer iterations times matching steps."""
+        return self.loops.iterations * self.loops.matching_steps
+
+    def step(self, synthetic: SyntheticSet, generator: Generator, step: int) -> Matched:
+        """One matching step; see `Method`. Labels are hard, sorted by class, as many of each."""
+        self._move_network(synthetic, generator, step)
+        if self._has_batch_norm:
+            freeze_norms(self.network, draw_real(self.dataset, NORM_IMAGES, generator).images.flatten(0, 1))
+        images = synthetic.images.detach().requires_grad_()
+        by_class = images.unflatten(0, (synthetic.classes, -1))
+        real = draw_real(self.dataset, self.loops.batch_real, generator)
+        matched = self.loss(by_class, self.network, real, generator, step)
+        penalty = self.correction(matched.synthetic_gradients, step)
+        metrics: dict[str, Tensor | float] = {
+            **matched.metrics,
+            "coefficient": self.correction.coefficient_at(step),
+        }
+        if self.correction.last_norm is not None:
+            metrics["norm"] = self.correction.last_norm
+        with one_thread_if(is_small(self.network, by_class)):
+            if penalty.requires_grad and self.measure_pull:
+                (of_distance,) = torch.autograd.grad(matched.loss, images, retain_graph=True)
+                (of_penalty,) = torch.autograd.grad(penalty, images)
+                metrics["pull"] = of_penalty.norm() / of_distance.norm()
+                gradient = of_distance + of_penalty
+            else:
+                (gradient,) = torch.autograd.grad(matched.loss + penalty, images)
+        return Matched((matched.loss + penalty).detach(), {"images": gradient}, metrics)
+
+    def _move_network(self, synthetic: SyntheticSet, generator: Generator, step: int) -> None:
+        if step % self.loops.matching_steps == 0:
+            initialise(self.network, generator)
+        elif self.loops.network_epochs:
+            images, labels = synthetic.tensors
+            train(
+                [self.network],
+                images,
+                labels,
+                self._recipe,
+                [generator],
+                augmentation=self.training_augmentation,
+                compiled=self.loops.compiled_training,
+            )
+
+    def state(self) -> dict[str, Tensor]:
+        """The network: parameters and running statistics."""
+        return {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes the network up again."""
+        prefix = "network."
+        self.network.load_state_dict(
+            {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+        )

@@ -1,0 +1,106 @@
+"""Names of networks and how to build one of them for a given image shape.
+
+A new network is one file with one factory under `@register("name")`; the factory takes the image shape and
+the number of classes, and, as keywords with defaults, the variants it knows. Import the file and the name is
+known.
+"""
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from empirical.networks.initialisation import initialise
+
+Shape = tuple[int, int, int]
+
+
+class Classifier(nn.Module):
+    """What every network of the registry is: images [n, channels, height, width] -> logits [n, classes].
+
+    A subclass defines `features` and sets `classifier`, its last linear layer. Parameters stand in the order
+    of the forward pass, `classifier.weight` and `classifier.bias` last.
+    """
+
+    classifier: nn.Linear
+
+    def features(self, images: Tensor) -> Tensor:
+        """Activations before the last linear layer, [n, features]; flattened as channel, row, column."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, [n, classes]."""
+        return self.classifier(self.features(images))
+
+
+Factory = Callable[..., Classifier]
+_factories: dict[str, Factory] = {}
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name.lower())
+
+
+def register(name: str) -> Callable[[Factory], Factory]:
+    """Decorator: makes `build(name, ...)` call the decorated factory `(shape, classes, **variant) ->
+    Classifier`.
+
+    Raises:
+        ValueError: the name is taken.
+
+    """
+
+    def decorate(factory: Factory) -> Factory:
+        if _key(name) in _factories:
+            raise ValueError(f"a network named {name!r} is registered already")
+        _factories[_key(name)] = factory
+        return factory
+
+    return decorate
+
+
+def names() -> list[str]:
+    """The registered names, sorted."""
+    return sorted(_factories)
+
+
+def build(
+    name: str, shape: Shape, classes: int = 10, generator: torch.Generator | None = None, **variant: object
+) -> Classifier:
+    """A network of the given name for images of one shape, with the framework's default initialisation.
+
+    Args:
+        name: one of `names()`; case, hyphens and underscores do not matter ("ResNet-18" is "resnet18").
+        shape: (channels, height, width) of an image.
+        classes: number of logits.
+        generator: where the initial weights are drawn from; without one they are those of seed 0. The global
+            generator is neither read nor moved.
+        variant: width, depth, activation, norm, pooling, as far as the network knows them.
+
+    Raises:
+        ValueError: unknown name or variant, or images too small for the network.
+
+    """
+    factory = _factories.get(_key(name))
+    if factory is None:
+        near = difflib.get_close_matches(_key(name), names(), n=1, cutoff=0.0)
+        raise ValueError(
+            f"unknown network {name!r}; the nearest is {near[0]!r}, all are: {', '.join(names())}"
+        )
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"an image shape is (channels, height, width), all at least 1, not {tuple(shape)}")
+    if classes < 2:
+        raise ValueError(f"a classifier needs at least 2 classes, not {classes}")
+    known = [key for key in inspect.signature(factory).parameters if key not in ("shape", "classes")]
+    unknown = [key for key in variant if key not in known]
+    if unknown:
+        raise ValueError(
+            f"network {name!r} has no variant {unknown[0]!r}; it knows: {', '.join(known) or 'none'}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        network = factory(shape, classes, **variant)
+    initialise(network, generator or torch.Generator().manual_seed(0))
+    return network

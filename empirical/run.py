@@ -1,0 +1,356 @@
+"""`python -m empirical.run`: one experiment from flags to a record.
+
+Without arguments: DSA on the bundled digits, one image a class, on a CPU, in under a minute, beside random
+images, the same run with the sample difficulty correction, and the whole training set. A run's folder holds
+`config.json`, `metrics.jsonl`, `synthetic.safetensors`, `synthetic.png` and `summary.json`; `--resume` goes
+on with an unfinished one, and `python -m empirical.evaluate FOLDER` judges a finished one again.
+
+Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a loss or an image is no longer finite;
+130 if stopped by a signal (the run is then saved).
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from empirical import cost, networks, synthetic
+from empirical.checkpoint import FolderInUse, Lock
+from empirical.config import (
+    PUBLISHED,
+    Settings,
+    check,
+    presets,
+    published_coefficient,
+    resolve,
+    with_preset,
+)
+from empirical.coresets import Random
+from empirical.data.datasets import DataError, Dataset, load
+from empirical.data.registry import DEFAULT, find
+from empirical.devices import device_named
+from empirical.distillation import Diverged, Interrupted
+from empirical.evaluation import Evaluation, evaluate, evaluate_whole, spread
+from empirical.experiment import Experiment, make
+from empirical.gradient_matching.methods import METHODS
+from empirical.progress import EpochCounter, Reporter, duration
+from empirical.seeds import generator
+from shared.records import CONFIG, SUMMARY, read, write_config, write_json, write_summary
+
+TYPED = "settings.json"
+"""What was typed, with the preset's values: what `--resume` starts from."""
+LONG = 600.0
+"""Seconds from which a run says beforehand what is smaller."""
+
+
+@dataclass
+class Results:
+    """Evaluations by what was evaluated, one list a repetition."""
+
+    found: dict[str, list[Evaluation]] = field(default_factory=dict)
+
+    def add(self, name: str, evaluation: Evaluation) -> None:
+        """One more repetition of `name`."""
+        self.found.setdefault(name, []).append(evaluation)
+
+    def describe(self) -> dict[str, Any]:
+        """For the record."""
+        described: dict[str, Any] = {}
+        for name, evaluations in self.found.items():
+            accuracies = [list(e.accuracies) for e in evaluations]
+            described[name] = {"accuracies": accuracies, **vars(spread(accuracies))}
+        return described
+
+    def table(self, title: str) -> Table:
+        """Mean and both spreads, per cent."""
+        drawn = Table("set", "accuracy %", "std over networks", "std over distillations", "n", title=title)
+        for name, evaluations in self.found.items():
+            s = spread([e.accuracies for e in evaluations])
+            numbers = [
+                f"{100 * x:.2f}" if x == x else "-" for x in (s.mean, s.std_networks, s.std_distillations)
+            ]
+            drawn.add_row(name, *numbers, f"{s.distillations} x {s.networks}")
+        return drawn
+
+
+def _bare_flag(arguments: Sequence[str]) -> list[str]:
+    """Gives `--sdc` its value where none follows."""
+    given: list[str] = []
+    for index, argument in enumerate(arguments):
+        given.append(argument)
+        following = arguments[index + 1] if index + 1 < len(arguments) else "--"
+        if argument == "--sdc" and following.startswith("-") and not _is_number(following):
+            given.append(PUBLISHED)
+    return given
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """The typed settings of the run in a folder, as constructor arguments.
+
+    Raises:
+        ValueError: there is no run.
+
+    """
+    file = folder / TYPED
+    if not file.is_file():
+        raise ValueError(f"nothing to resume in {folder}: it holds no run")
+    stored = json.loads(file.read_text(encoding="utf-8"))["settings"]
+    known = {f.name for f in fields(Settings)}
+    values = {name: value for name, value in stored.items() if name in known}
+    values["asdc"] = tuple(values["asdc"]) if values.get("asdc") else None
+    for name in ("data_root", "out"):
+        values[name] = Path(values[name]) if values.get(name) else None
+    return values
+
+
+def parse(arguments: Sequence[str]) -> Settings:
+    """Settings from the command line, over those of the preset (or, to resume, over those of the run).
+
+    Raises:
+        ValueError: unknown preset, or nothing to resume.
+        SystemExit: status 2, unknown flag or a value of the wrong type.
+
+    """
+    arguments = _bare_flag(arguments)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in ("dataset", "preset", "out"):
+        first.add_argument(f"--{name}")
+    first.add_argument("--resume", action="store_true")
+    known, _ = first.parse_known_args(arguments)
+    if known.resume and known.out and not (known.dataset or known.preset):
+        defaults = Settings(**_stored(Path(known.out)))
+    else:
+        settings = replace(Settings(), dataset=known.dataset) if known.dataset else Settings()
+        defaults = with_preset(settings, known.preset)
+    return tyro.cli(
+        Settings, args=arguments, default=defaults, prog="python -m empirical.run", description=__doc__
+    )
+
+
+def _free_folder(settings: Settings) -> Path:
+    """A folder under `runs` that holds nothing yet; to resume, the last one that does."""
+    stem = "-".join(
+        [Path(settings.dataset).name, settings.method, f"ipc{settings.ipc}", f"seed{settings.seed}"]
+    )
+    candidates = (Path("runs") / (stem if n == 1 else f"{stem}-{n}") for n in range(1, 10_000))
+    last = None
+    for candidate in candidates:
+        if not candidate.exists():
+            return last if settings.resume and last else candidate
+        last = candidate
+    raise ValueError(f"runs/{stem} and 9998 more exist: name a folder with --out")
+
+
+def _refuse_used(folder: Path, settings: Settings) -> None:
+    if settings.resume:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; --out names a folder")
+    if (folder / TYPED).exists() or (folder / CONFIG).exists():
+        raise ValueError(
+            f"{folder} holds a run: go on with it by --resume, or name another folder with --out"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one call does: the settings of each kind of set that is made, by name, and what is evaluated
+    beside.
+    """
+
+    variants: dict[str, Settings]
+    compared: bool
+
+    @property
+    def settings(self) -> Settings:
+        """Those that were asked for."""
+        return next(iter(self.variants.values()))
+
+    def folder(self, root: Path, variant: str, repetition: int) -> Path:
+        """Where a set is stored: the root itself, unless there are several repetitions or variants."""
+        folder = root if variant == next(iter(self.variants)) else root / "with-sdc"
+        seed = self.settings.seed + repetition
+        return folder / f"seed{seed}" if self.settings.repetitions > 1 else folder
+
+
+def _plan(settings: Settings, dataset: Dataset) -> Plan:
+    plain = settings.sdc is None and settings.asdc is None
+    digits = find(settings.dataset)
+    compared = settings.compare
+    if compared is None:
+        compared = plain and settings.method in METHODS and digits is not None and digits.name == DEFAULT
+    variants = {settings.method if plain else f"{settings.method} + SDC": resolve(settings, dataset)}
+    if compared and plain and settings.method in METHODS:
+        corrected = resolve(replace(settings, sdc="published"), dataset)
+        variants[f"{settings.method} + SDC {corrected.sdc:g}"] = corrected
+    return Plan(variants, compared)
+
+
+def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -> None:
+    """Settings, cost and expected time on this device."""
+    settings = plan.settings
+    experiment = Experiment(settings, dataset, Path(), settings.seed)
+    network = experiment.network()
+    distillations = len(plan.variants) * settings.repetitions
+    expected = cost.estimate(settings, dataset, network, distillations, plan.compared)
+    seconds = expected.seconds(cost.speed(network, dataset))
+    total = sum(seconds.values())
+    preset = presets()[settings.preset]["description"]
+    console.print(
+        f"{settings.method} on {settings.dataset}, {settings.ipc} a class; preset {settings.preset}: {preset}"
+    )
+    if typed.sdc == PUBLISHED:
+        console.print(published_coefficient(settings.dataset, settings.method, settings.ipc)[1])
+    if settings.dry_run:
+        for name in (f.name for f in fields(settings)):
+            console.print(f"  {name} = {getattr(settings, name)}", highlight=False)
+        for part, flop in expected.flop.items():
+            console.print(
+                f"  {part}: {flop / 1e12:.3g} TFLOP, about {duration(seconds[part])}", highlight=False
+            )
+    console.print(
+        f"expected: {expected.total / 1e12:.3g} TFLOP, about {duration(total)} on {dataset.device}, "
+        f"{expected.memory / 1e9:.2g} GB of memory",
+        highlight=False,
+    )
+    free = cost.available(dataset.device)
+    if expected.memory > free:
+        raise ValueError(
+            f"this needs about {expected.memory / 1e9:.2g} GB and {free / 1e9:.2g} GB are free: "
+            "lower --memory-budget, --batch-real or --ipc"
+        )
+    if total > LONG and settings.preset != "laptop":
+        console.print(f"this is long; --preset laptop is small: {presets()['laptop']['description']}")
+
+
+def _evaluated(made: synthetic.SyntheticSet, experiment: Experiment, name: str) -> Evaluation:
+    settings = experiment.settings
+    epochs = experiment.protocol.recipe().epochs * settings.eval_networks
+    with Reporter(f"evaluating {name}", epochs, quiet=settings.quiet) as reporter:
+        return evaluate(
+            made,
+            experiment.dataset,
+            experiment.protocol,
+            experiment.choice,
+            settings.eval_networks,
+            experiment.seed,
+            progress=EpochCounter(reporter),
+        )
+
+
+def _whole(experiment: Experiment) -> Evaluation:
+    settings = experiment.settings
+    epochs = settings.whole_epochs * settings.eval_networks
+    with Reporter("training on the whole set", epochs, quiet=settings.quiet) as reporter:
+        return evaluate_whole(
+            experiment.dataset,
+            experiment.choice,
+            settings.eval_networks,
+            experiment.seed,
+            settings.whole_epochs,
+            progress=EpochCounter(reporter),
+        )
+
+
+def _finished(experiment: Experiment) -> Evaluation | None:
+    """The evaluation of a set that a resumed run had finished before; None: still to be made."""
+    if not experiment.settings.resume or not (experiment.folder / SUMMARY).exists():
+        return None
+    found = (read(experiment.folder).summary or {}).get("evaluation")
+    return Evaluation(found["network"], tuple(found["accuracies"])) if found else None
+
+
+def _make_and_evaluate(experiment: Experiment, name: str) -> Evaluation:
+    evaluation = _evaluated(make(experiment), experiment, name)
+    write_summary(experiment.folder, {"name": name, "evaluation": evaluation.describe()})
+    return evaluation
+
+
+def _run(plan: Plan, dataset: Dataset, folder: Path) -> Results:
+    results = Results()
+    settings = plan.settings
+    for repetition in range(settings.repetitions):
+        seed = settings.seed + repetition
+        here = Experiment(settings, dataset, folder, seed)
+        if plan.compared and settings.method != "random":
+            chosen = Random()(dataset, settings.ipc, generator(seed, "coreset"))
+            results.add("random", _evaluated(chosen, here, "random images"))
+        for name, variant in plan.variants.items():
+            if variant.method == "whole":
+                write_config(folder, variant, seed=seed, device=str(dataset.device), data=dataset.describe())
+                results.add("whole", _whole(here))
+                continue
+            own = Experiment(variant, dataset, plan.folder(folder, name, repetition), seed)
+            results.add(name, _finished(own) or _make_and_evaluate(own, name))
+    if settings.repetitions > 1:
+        write_config(folder, settings, device=str(dataset.device), data=dataset.describe())
+    if plan.compared and settings.method != "whole":
+        results.add("whole", _whole(Experiment(settings, dataset, folder, settings.seed)))
+    return results
+
+
+def execute(settings: Settings, console: Console) -> None:
+    """Runs an experiment; see the module for what it leaves and `main` for what it raises."""
+    check(settings)
+    device = device_named(settings.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = settings.tf32
+    dataset = load(
+        settings.dataset,
+        data_root=settings.data_root,
+        download=settings.download,
+        device=device,
+        validation=settings.validation,
+        seed=settings.seed,
+    )
+    plan = _plan(settings, dataset)
+    networks.build(settings.network, dataset.shape, dataset.classes, **settings.variant)
+    folder = settings.out or _free_folder(settings)
+    _refuse_used(folder, settings)
+    _announce(plan, dataset, settings, console)
+    if settings.dry_run:
+        return
+    with Lock(folder):
+        _refuse_used(folder, settings)
+        write_json(folder / TYPED, {"settings": settings})
+        results = _run(plan, dataset, folder)
+        own = read(folder).summary if (folder / SUMMARY).exists() else None
+        write_summary(folder, {**(own or {}), "results": results.describe()})
+    console.print(results.table(f"test accuracy, {settings.dataset}, {settings.ipc} a class"))
+    console.print(f"{folder}: {SUMMARY}, synthetic.safetensors, synthetic.png", highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    try:
+        execute(parse(sys.argv[1:] if arguments is None else arguments), Console())
+    except KeyboardInterrupt:
+        print("error: stopped; --resume goes on from the last checkpoint", file=sys.stderr)
+        return Interrupted.exit_status
+    except (ValueError, FileNotFoundError, DataError, FolderInUse, Diverged, Interrupted) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(getattr(error, "exit_status", 2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Sharing the machine's arithmetic threads out among workers that each run a whole task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+SMALL_FLOP = 3e8
+"""Arithmetic of one pass under which splitting it over threads costs more than it gains."""
+
+
+@contextmanager
+def one_thread_if(small: bool) -> Iterator[None]:
+    """Run the block on one arithmetic thread if the work is small, when threads mostly wait."""
+    threads = torch.get_num_threads()
+    if small:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def shared_out(tasks: int) -> Iterator[tuple[int, Callable[[], None]]]:
+    """Context of (workers, what each worker calls first), for `tasks` independent tasks.
+
+    Two tasks with one thread each beat one task with two: nothing waits at the end of every layer. The
+    number of threads is a property of a thread and, for threads yet to start, of the process; both are
+    restored.
+    """
+    threads = torch.get_num_threads()
+    workers = max(1, min(tasks, threads))
+    share = max(1, threads // workers)
+    torch.set_num_threads(share)
+    try:
+        yield workers, lambda: torch.set_num_threads(share)
+    finally:
+        torch.set_num_threads(threads)
