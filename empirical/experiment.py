@@ -107,7 +107,8 @@ def _execution(experiment: Experiment, network: networks.Classifier) -> Executio
         compiled = dataset.device.type == "cpu" and flop > COMPILE_FROM_FLOP
     strategy = cast(GradientStrategy, settings.strategy)
     memory = int(settings.memory_budget * 1e9)
-    return Execution(strategy, compiled=compiled, bfloat16=settings.bfloat16, memory=memory)
+    workers = torch.get_num_threads()
+    return Execution(strategy, None, compiled, settings.bfloat16, memory, workers)
 
 
 def _gradient_matching(experiment: Experiment) -> SyntheticSet:
