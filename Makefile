@@ -9,7 +9,7 @@ OUT       ?= output
 ARGS      ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install theory-figures test test-all lint bench-theory clean
+.PHONY: help install theory-figures test test-all lint bench-theory bench-empirical clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -31,6 +31,10 @@ lint: $(STAMPS)/all  ## ruff and mypy
 
 bench-theory: $(STAMPS)/all  ## the theory's speed, as ratios to the slow way, in one run
 	$(BIN)/python -m benchmarks.theory $(ARGS)
+
+bench-empirical: $(STAMPS)/all  ## speed of matching steps and of network training, as ratios to the plain loops
+	$(BIN)/python -m benchmarks.gradient_matching $(ARGS)
+	$(BIN)/python -m benchmarks.network_training $(ARGS)
 
 clean:  ## remove .venv, caches and output
 	rm -rf $(VENV) $(OUT) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -8,8 +8,8 @@ The norm of a sample's gradient is its difficulty (Definition 2 there), so lambd
 easy. Any loop that has gradients with `create_graph=True` takes the correction in two lines, and needs only
 this file:
 
-    sdc = SampleDifficultyCorrection(0.002)    # or AdaptiveSampleDifficultyCorrection(0.002, 0.008,
-    steps=10_000) loss = matching_loss + sdc(synthetic_gradients, step)
+    sdc = SampleDifficultyCorrection(0.002)  # or AdaptiveSampleDifficultyCorrection(0.002, 0.008, steps=10_000)
+    loss = matching_loss + sdc(synthetic_gradients, step)
 
 It uses gradients that the matching loss has already computed, so it costs no further pass over the data. A
 loop that runs an adjoint by hand instead of building a graph asks for `cotangent`, the derivative with

@@ -1,0 +1,145 @@
+"""``python -m figures.tables ROOT...``: accuracy of recorded runs as a table, paired by seed, beside the published one.
+
+Runs are found under each ROOT by their records.  Cells are (data set, images a class, method); within a cell every seed
+is one distillation, evaluated on several networks.  The gain of the correction is the mean over seeds of the paired
+difference (same seed: same real batches, networks, augmentation and evaluation seeds), with a 95 % t interval.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from shared.records import BadRecord, select
+
+Array = NDArray[np.float64]
+Cell = tuple[str, int, str]  # data set, images a class, method
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracies in percent of one cell by seed: each an array over evaluation networks; lambda 0 and the corrected."""
+
+    plain: dict[int, Array]
+    corrected: dict[int, Array]
+    coefficient: float | None
+
+
+def published() -> dict[tuple[str, str, str], tuple[float, float]]:
+    """Table 1 of arXiv 2408.12483: (method, data set, images a class or "") -> accuracy %, standard deviation."""
+    text = resources.files("figures").joinpath("table1.csv").read_text(encoding="utf-8")
+    return {
+        (row["method"], row["dataset"], row["ipc"]): (float(row["accuracy"]), float(row["std"]))
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def collect(roots: Sequence[Path]) -> dict[Cell, Measured]:
+    """Finished runs by cell.  ValueError if a cell holds two coefficients other than 0: one table is one comparison."""
+    plain: dict[Cell, dict[int, Array]] = defaultdict(dict)
+    corrected: dict[Cell, dict[int, Array]] = defaultdict(dict)
+    coefficients: dict[Cell, float] = {}
+    for root in roots:
+        for run in select(root, finished=True):
+            settings, results = run.config["settings"], run.summary or {}
+            if "evaluation" not in results:
+                continue
+            cell = (settings["dataset"], settings["ipc"], settings["method"])
+            accuracies = 100.0 * np.array(results["evaluation"]["accuracies"])
+            coefficient = settings["sdc"]
+            if not coefficient:
+                plain[cell][run.config["seed"]] = accuracies
+                continue
+            if coefficients.setdefault(cell, coefficient) != coefficient:
+                raise ValueError(
+                    f"{cell[2]} on {cell[0]} was run with lambda {coefficients[cell]:g} and {coefficient:g}: "
+                    "name folders that hold one of them"
+                )
+            corrected[cell][run.config["seed"]] = accuracies
+    return {
+        cell: Measured(plain[cell], corrected[cell], coefficients.get(cell)) for cell in sorted({*plain, *corrected})
+    }
+
+
+def over_seeds(accuracies: dict[int, Array]) -> tuple[float, float, float, int]:
+    """(mean, standard deviation over distillation seeds, mean standard deviation over networks, seeds)."""
+    means = np.array([a.mean() for a in accuracies.values()])
+    networks = [a.std(ddof=1) for a in accuracies.values() if a.size > 1]
+    spread = float(means.std(ddof=1)) if means.size > 1 else math.nan
+    return float(means.mean()), spread, float(np.mean(networks)) if networks else math.nan, means.size
+
+
+def paired_gain(measured: Measured) -> tuple[float, float, int] | None:
+    """(mean gain of the correction, half width of its 95 % interval, pairs), in points; None without a pair."""
+    seeds = sorted(set(measured.plain) & set(measured.corrected))
+    if not seeds:
+        return None
+    gains = np.array([measured.corrected[s].mean() - measured.plain[s].mean() for s in seeds])
+    if gains.size == 1:
+        return float(gains[0]), math.nan, 1
+    half = student.ppf(0.975, gains.size - 1) * gains.std(ddof=1) / math.sqrt(gains.size)
+    return float(gains.mean()), float(half), gains.size
+
+
+def table(measured: dict[Cell, Measured]) -> str:
+    """The Markdown table."""
+    reference = published()
+
+    def entry(accuracies: dict[int, Array]) -> str:
+        if not accuracies:
+            return "-"
+        mean, seeds, networks, count = over_seeds(accuracies)
+        return f"{mean:.2f} (seeds {seeds:.2f}, networks {networks:.2f}; n = {count})"
+
+    def stated(method: str, dataset: str, ipc: int) -> str:
+        found = reference.get((method, dataset, str(ipc)))
+        return f"{found[0]:.1f} ± {found[1]:.1f}" if found else "-"
+
+    lines = [
+        "| data set | ipc | method | lambda | plain % | with SDC % | paired gain (95 %) | published plain | + SDC |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (dataset, ipc, method), cell in measured.items():
+        gain = paired_gain(cell)
+        difference = "-" if gain is None else f"{gain[0]:+.2f} ± {gain[1]:.2f} (n = {gain[2]})"
+        coefficient = "-" if cell.coefficient is None else f"{cell.coefficient:g}"
+        lines.append(
+            f"| {dataset} | {ipc} | {method} | {coefficient} | {entry(cell.plain)} | {entry(cell.corrected)} | "
+            f"{difference} | {stated(method, dataset, ipc)} | {stated(f'{method}+sdc', dataset, ipc)} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; 2 if there is nothing to show or a record is damaged."""
+    roots = tyro.cli(
+        Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="roots")],
+        prog="python -m figures.tables",
+        description=__doc__,
+        args=arguments,
+    )
+    try:
+        measured = collect(roots)
+        if not measured:
+            raise ValueError(f"no finished run under {', '.join(map(str, roots)) or 'no folder at all'}")
+    except (ValueError, BadRecord) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(measured))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
