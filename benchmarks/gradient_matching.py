@@ -93,6 +93,7 @@ def steps(options: argparse.Namespace) -> dict[str, Step]:
     chosen = {"plain loop": plain_step, "micro-batched, channels last": our_step(Execution())}
     if not options.no_compile:
         chosen["the same, compiled"] = our_step(Execution(compiled=True))
+    if options.bfloat16:
         chosen["compiled, bfloat16 real side"] = our_step(Execution(compiled=True, bfloat16=True))
     return chosen
 
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--bfloat16", action="store_true", help="also the real side in mixed precision")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     agreement(options)

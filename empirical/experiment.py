@@ -99,8 +99,8 @@ def correction_of(settings: Settings) -> SampleDifficultyCorrection:
 
 def _execution(experiment: Experiment, network: networks.Classifier) -> Execution:
     settings, dataset = experiment.settings, experiment.dataset
-    compiled = settings.compiled
-    if compiled is None:
+    compiled = settings.compiled == "on"
+    if settings.compiled == "auto":
         updates = settings.iterations * (settings.matching_steps or 1)
         images = updates * dataset.classes * settings.batch_real
         flop = images * measure(network, dataset.shape).training_flop

@@ -59,6 +59,7 @@ class Execution:
             classes whose graphs are built again for the second derivative.
         bfloat16: run the passes that keep no graph in mixed precision (changes the layer-wise distance by
             about 1e-3).
+        workers: classes in work at once on a CPU without a graph; None: as many as arithmetic threads.
 
     """
 
