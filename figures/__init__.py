@@ -1,0 +1,1 @@
+"""Every figure and table of the work, drawn from the floors below."""

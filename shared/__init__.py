@@ -1,1 +1,1 @@
-"""What both wings use: difficulty of samples, scaling curves, run records."""
+"""What links a predicted curve with a measured trend."""

@@ -1,0 +1,37 @@
+"""Statistical-mechanics theory of a max-margin perceptron trained on easy or hard samples, and its simulation.
+
+theory.solve(alpha, fraction, keep, theta)          exact order parameters and test error, D -> infinity
+theory.simulate(alpha, fraction, keep, theta, ...)  the same by many trials at finite D
+theory.max_margin(X, y)                             the certified hard-margin perceptron through the origin
+theory.scaling                                      crossovers, best fractions, the response to a tilt
+"""
+
+from theory import asymptotics, published, scaling
+from theory.finite_size import Extrapolation, extrapolate, simulate_two_sizes
+from theory.kept import Density, Samples, Tilt, Weight, Window
+from theory.max_margin import MaxMargin, NotCertified, NotSeparable, max_margin
+from theory.order_parameters import NotConverged, Solution, solve
+from theory.simulation import Simulation, simulate
+
+__all__ = [
+    "Density",
+    "Extrapolation",
+    "MaxMargin",
+    "NotCertified",
+    "NotConverged",
+    "NotSeparable",
+    "Samples",
+    "Simulation",
+    "Solution",
+    "Tilt",
+    "Weight",
+    "Window",
+    "asymptotics",
+    "extrapolate",
+    "max_margin",
+    "published",
+    "scaling",
+    "simulate",
+    "simulate_two_sizes",
+    "solve",
+]

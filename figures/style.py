@@ -1,0 +1,92 @@
+"""One look for all figures, and how they are written: PDF and PNG, with the numbers behind them as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+COLUMN = 3.4  # inches, one column of a two-column page
+PAGE = 6.9  # inches, the whole page
+
+# Okabe and Ito's palette: told apart by colour-blind readers and in grey.
+BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#D55E00",
+    "#56B4E9",
+    "#000000",
+)
+CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+_SETTINGS: dict[Any, Any] = {
+    "font.size": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.titlesize": 8.0,
+    "legend.fontsize": 6.5,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 2.8,
+    "axes.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "savefig.dpi": 300,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.03,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """The house's style for the block."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def save(figure: Figure, folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Path]:
+    """Write NAME.pdf, NAME.png and NAME.csv (``rows``: a dictionary a line, with the same keys); close the figure."""
+    paths = []
+    for suffix in ("pdf", "png"):
+        buffer = io.BytesIO()
+        # No creation date: the same numbers give the same file.
+        figure.savefig(buffer, format=suffix, metadata={"CreationDate": None} if suffix == "pdf" else None)
+        paths.append(folder / f"{name}.{suffix}")
+        write_atomically(paths[-1], buffer.getvalue())
+    plt.close(figure)
+    listed = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(listed[0]))
+    writer.writeheader()
+    writer.writerows(listed)
+    paths.append(folder / f"{name}.csv")
+    write_atomically(paths[-1], text.getvalue().encode())
+    return paths
