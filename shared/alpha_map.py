@@ -69,11 +69,11 @@ class AlphaMap:
         return 2.0 * (self.chance - self.whole)
 
     def alpha(self, ipc: ArrayLike) -> Array:
-        """alpha at images per class [n]."""
+        """Values of alpha at images per class [n]."""
         return np.asarray(ipc, float) * self.classes / self.n_eff
 
     def alphas(self, ipc: float) -> Array:
-        """alpha at the ends of the interval of N_eff and at its best value, [3]."""
+        """Values of alpha at the ends of the interval of N_eff and at its best value, [3]."""
         return ipc * self.classes / np.array([self.high, self.n_eff, self.low])
 
     def angle(self, error: float) -> float:

@@ -31,6 +31,7 @@ Other columns are ignored. `lambda` may be negative. Rows may come in any order 
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.atomic import write_atomically
 
 Array = NDArray[np.float64]
 
@@ -229,10 +232,6 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
 
 def write_csv(path: str | Path, measurements: Iterable[Measurement]) -> Path:
     """Write the compact CSV, atomically, in a fixed order of rows (see the module)."""
-    import io
-
-    from shared.atomic import write_atomically
-
     def place(m: Measurement) -> tuple[Any, ...]:
         return m.dataset, m.method, m.ipc, m.coefficient, m.seed, m.network
 
@@ -276,7 +275,7 @@ def _grid(
     by_grid: Mapping[tuple[str, str], Sequence[Measurement]],
 ) -> Grid:
     axes = [sorted({getattr(m, n) for m in rows}) for n in ("ipc", "coefficient", "seed", "network")]
-    ipc, coefficient, seeds, networks = axes
+    ipc, coefficient = axes[:2]
     if 0.0 not in coefficient:
         raise BadGrid(f"{method} on {dataset} has no runs with lambda = 0, to which the others are compared")
     counts = {m.classes for m in by_grid[dataset, method]}
@@ -292,8 +291,8 @@ def _grid(
             table, where = (tables[column], place) if column in ACCURACIES else (per_run[column], place[:3])
             if np.isfinite(table[where]) and table[where] != value:
                 raise BadGrid(
-                    f"{method} on {dataset}, ipc {m.ipc}, lambda {m.coefficient:g}, seed {m.seed}, network {m.network}: "
-                    f"{column} is {table[where]:g} and {value:g}; is one folder given twice in different states?"
+                    f"{method} on {dataset}, ipc {m.ipc}, lambda {m.coefficient:g}, seed {m.seed}, network "
+                    f"{m.network}: {column} is {table[where]:g} and {value:g}; are these two states of one run?"
                 )
             table[where] = value
     compared = tables[accuracy]

@@ -27,7 +27,7 @@ def gradient_factor(margin: ArrayLike, beta: float = 1.0) -> Array:
 
 
 def signed_margin(X: ArrayLike, y: ArrayLike, w: ArrayLike) -> Array:
-    """z = y (w.x) / |w| of samples X [n, D] with labels y [n] in {-1, +1} for a probe w [D], in units of x."""
+    """Margins z = y (w.x) / |w| of samples X [n, D] with labels y [n] in {-1, +1} for a probe w [D], in units of x."""
     direction = np.asarray(w, float)
     return np.asarray(y, float) * (np.asarray(X, float) @ direction) / float(np.linalg.norm(direction))
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -295,11 +295,11 @@ def bootstrap_power_law(
         row[:] = a[0], b, f[0]
     tail = (1.0 - confidence) / 2.0
     ends = np.quantile(found, [tail, 1.0 - tail], axis=0)
-    estimates: list[Any] = [
+    intervals = [
         Estimate(best.value, float(low), float(high))
         for best, low, high in zip((fit.a, fit.b, fit.floor), *ends, strict=True)
     ]
-    return PowerLaw(*estimates, confidence, fit.chi2, fit.degrees, fit.scale)
+    return PowerLaw(intervals[0], intervals[1], intervals[2], confidence, fit.chi2, fit.degrees, fit.scale)
 
 
 @dataclass(frozen=True)
