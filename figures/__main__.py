@@ -1,4 +1,7 @@
-"""``python -m figures NAME...``: draw figures into a folder as PDF, PNG and the numbers behind them as CSV."""
+"""``python -m figures NAME...``: draw figures into a folder as PDF, PNG and the numbers behind them as CSV.
+
+``python -m figures compare RUNS...`` lays recorded runs against the theory, on one page (`figures.compare`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Annotated
 
 import tyro
 
+from figures import compare
 from figures.simulated import Effort, SimulatedCurve, Strategy, simulated_curves
 from figures.theory_agreement import agreement, z_scores
 from figures.theory_curves import STRATEGIES, imperfect_probe, perfect_probe
@@ -111,7 +115,14 @@ def _check_writable(folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0, or 2 for a wrong value (one sentence on stderr)."""
-    command = tyro.cli(Figures, prog="python -m figures", description=__doc__, args=arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command: Figures | compare.Compare
+    if given[:1] == ["compare"]:
+        command = tyro.cli(
+            compare.Compare, prog="python -m figures compare", description=compare.__doc__, args=given[1:]
+        )
+    else:
+        command = tyro.cli(Figures, prog="python -m figures", description=__doc__, args=given)
     try:
         command.run()
     except ValueError as error:
