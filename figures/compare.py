@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ import tyro
 
 from figures.comparison_panels import comparison_figure, published_figure
 from figures.page import Block, Bullets, Heading, Paragraph, Picture, Table, to_html, to_markdown
-from figures.predicted import BETA, angle_band, predict
-from shared.alpha_map import AlphaMap
+from figures.predicted import BETA, angle_band, predict, random_curve
+from shared.alpha_map import AlphaMap, fit_alpha_map
 from shared.atomic import write_atomically
-from shared.comparison import Comparison, GridComparison, compare, compare_grid, map_of
+from shared.comparison import Comparison, GridComparison, compare, compare_grid
 from shared.grid import ACCURACIES, BadGrid, Grid, Measurement, grids, read_csv
 from shared.prediction import Prediction
 from shared.progress import reporting
@@ -32,8 +32,7 @@ from shared.run_grid import read_runs
 from shared.verdict import Finding, Verdict
 from theory.kept import nearest
 
-UNKNOWN_BAND = (0.0, 0.3 * math.pi)
-"""Angles where the error of the matching networks was not recorded."""
+ASSUMED = "the angle of the matching networks was not recorded: a perfect probe is assumed; --theta-deg sets a band"
 AGAINST = ("lambda", "relative_pull")
 TITLE = "Predicted against measured: the gain of easy samples over lambda and images per class"
 
@@ -54,6 +53,8 @@ class Compare:
     """What measures the strength of the correction: lambda or relative_pull."""
     accuracy: str = "accuracy"
     """accuracy, accuracy_last or accuracy_validated."""
+    theta_deg: tuple[float, float] | None = None
+    """Band of the probe's angle in degrees; by default from the recorded errors of the matching networks, or 0."""
     beta: float = BETA
     """Confidence of the theory's probe."""
     resamples: int = 1000
@@ -82,6 +83,8 @@ class Compare:
         for flag, value, allowed in (("against", self.against, AGAINST), ("accuracy", self.accuracy, ACCURACIES)):
             if value not in allowed:
                 raise ValueError(f"--{flag} is {value!r}, must be one of {', '.join(allowed)}{nearest(value, allowed)}")
+        if self.theta_deg is not None and not 0.0 <= self.theta_deg[0] <= self.theta_deg[1] <= 90.0:
+            raise ValueError(f"--theta-deg is {self.theta_deg}, must be two angles with 0 <= low <= high <= 90 degrees")
         if not (math.isfinite(self.beta) and self.beta > 0.0):
             raise ValueError(f"--beta is {self.beta:g}, must be positive")
         if self.resamples < 100 or self.seed < 0:
@@ -92,19 +95,28 @@ class Compare:
     def _settings(self) -> dict[str, Any]:
         return {
             "runs": [str(r) for r in self.runs], "against": self.against, "accuracy": self.accuracy,
-            "beta": self.beta, "resamples": self.resamples, "seed": self.seed,
+            "beta": self.beta, "theta_deg": self.theta_deg, "resamples": self.resamples, "seed": self.seed,
         }  # fmt: skip
 
     def _compared(self, grid: Grid) -> GridComparison:
         weighted = grid.family == "gradient"
         cache = self.out / "predictions"
         with reporting(None, f"predicting {grid.name}") as report:
-            plain_map = map_of(grid, predict(weighted, (0.0,), beta=self.beta, cache=cache))
-            band = probe_band(grid, plain_map)
+            plain_map = fit_alpha_map(grid.random, grid.whole, grid.classes, random_curve())
+            band, notes = self._band(grid, plain_map)
             signed = predict(weighted, band, "signed", self.beta, cache=cache, report=report)
-            beside = [predict(weighted, band, "unsigned", self.beta, cache=cache, report=report)]
-            beside += [predict(not weighted, band, "signed", self.beta, cache=cache, report=report)]
-        return compare_grid(grid, signed, beside, self.against, self.resamples, self.seed)
+            middle = band[len(band) // 2 :][:1]
+            beside = [predict(weighted, middle, "unsigned", self.beta, cache=cache, report=report)]
+            beside += [predict(not weighted, middle, "signed", self.beta, cache=cache, report=report)]
+        found = compare_grid(grid, signed, beside, self.against, self.resamples, self.seed)
+        return replace(found, notes=(*notes, *found.notes))
+
+    def _band(self, grid: Grid, alpha_map: AlphaMap) -> tuple[tuple[float, ...], tuple[str, ...]]:
+        """The angles to solve for, and what a reader should know of them."""
+        if self.theta_deg is not None:
+            return angle_band(*(math.radians(t) for t in self.theta_deg)), ()
+        recorded = probe_band(grid, alpha_map)
+        return (recorded, ()) if recorded else ((0.0,), (ASSUMED,))
 
 
 def read(paths: Sequence[Path]) -> tuple[list[Measurement], list[str]]:
@@ -127,11 +139,11 @@ def read(paths: Sequence[Path]) -> tuple[list[Measurement], list[str]]:
     return measurements, left_out
 
 
-def probe_band(grid: Grid, alpha_map: AlphaMap) -> tuple[float, float, float]:
-    """Angles of the matching networks to the teacher: from their errors, or the wide default."""
+def probe_band(grid: Grid, alpha_map: AlphaMap) -> tuple[float, ...]:
+    """Angles of the matching networks to the teacher, from their errors; none if those were not recorded."""
     errors = [grid.per_run.get(f"probe_error_{end}") for end in ("low", "high")]
     if any(e is None or not np.any(np.isfinite(e)) for e in errors) or not alpha_map.valid:
-        return angle_band(*UNKNOWN_BAND)
+        return ()
     low, high = errors
     return angle_band(alpha_map.angle(float(np.nanmin(low))), alpha_map.angle(float(np.nanmax(high))))  # type: ignore[arg-type]
 

@@ -74,12 +74,25 @@ def _map(axes: Axes, compared: GridComparison) -> None:
     axes.set_xscale("log")
     axes.set_xlabel(r"$\alpha$ = IPC $\times$ classes / $N_{eff}$")
     axes.set_ylabel("error (chance = 0.5)")
-    axes.legend(title=f"$N_{{eff}}$ = {found.n_eff:.3g} [{found.low:.3g}, {found.high:.3g}]", title_fontsize=6)
+    title = f"$N_{{eff}}$ = {found.n_eff:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    axes.set_ylim(0.0, 0.55)
+    axes.legend(title=title, title_fontsize=6, loc="upper right")
 
 
 def _bent(coefficient: np.ndarray, smallest: float) -> np.ndarray:
     """Lambda on an axis that is logarithmic on both sides of zero."""
     return np.sign(coefficient) * np.log10(1.0 + np.abs(coefficient) / smallest)
+
+
+def _mark(axes: Axes, coefficient: np.ndarray, smallest: float) -> None:
+    """Ticks at coefficients, those left out that would run into a neighbour further from zero."""
+    places = _bent(coefficient, smallest)
+    room = 0.14 * float(np.ptp(places))
+    kept: list[int] = []
+    for k in np.argsort(-np.abs(places)):
+        if all(abs(places[k] - places[j]) > room for j in kept):
+            kept.append(int(k))
+    axes.set_xticks(places[kept], [f"{coefficient[k]:g}" for k in kept], rotation=30)
 
 
 def _gains(axes: Axes, compared: GridComparison) -> None:
@@ -97,8 +110,7 @@ def _gains(axes: Axes, compared: GridComparison) -> None:
         axes.errorbar(x, value, error, fmt="o", color=colours(norm(grid.ipc[i])), elinewidth=0.7)
         if compared.gains is not None:
             axes.plot(x, 100.0 * compared.gains.predicted[i], "-", color=colours(norm(grid.ipc[i])), linewidth=0.8)
-    few = np.linspace(0, x.size - 1, min(x.size, 5)).round().astype(int)
-    axes.set_xticks(x[few], [f"{c:g}" for c in coefficient[few]], rotation=30)
+    _mark(axes, coefficient, smallest)
     axes.set_xlabel(r"coefficient $\lambda$")
     axes.set_ylabel("gain over λ = 0 (points)")
     axes.set_title("gains; lines: theory, out of sample")
@@ -159,11 +171,11 @@ def _best(axes: Axes, compared: GridComparison) -> None:
     coefficient = compared.grid.coefficient[compared.grid.others]
     smallest = float(np.abs(coefficient).min())
     axes.axhline(0.0, color="0.6", linewidth=0.6)
-    for told, style in ((True, {"marker": "o", "color": BLUE}), (False, {"marker": "x", "color": "0.6"})):
+    for told, marker, colour in ((True, "o", BLUE), (False, "x", "0.6")):
         some = [c for c in cells if c.identifiable is told]
         label = "told from λ = 0" if told else "not identifiable"
         axes.plot([c.ipc for c in some], _bent(np.array([c.best for c in some]), smallest), linestyle="", label=label,
-                  markersize=4, **style)  # fmt: skip
+                  markersize=4, marker=marker, color=colour)  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     ticks = np.append(coefficient, 0.0)
@@ -187,11 +199,12 @@ def _difficulty(axes: Axes, compared: GridComparison) -> None:
         axes.plot(x, nanmean(end[i], -1), "o-", color=CYCLE[i % len(CYCLE)], label=f"IPC {ipc}")
         if start is not None and np.any(np.isfinite(start[i])):
             axes.axhline(np.nanmean(start[i]), color=CYCLE[i % len(CYCLE)], linestyle=":", linewidth=0.7)
-    few = np.linspace(0, x.size - 1, min(x.size, 5)).round().astype(int)
-    axes.set_xticks(x[few], [f"{c:g}" for c in grid.coefficient[few]], rotation=30)
+    _mark(axes, grid.coefficient, smallest)
     axes.set_yscale("log")
     axes.set_xlabel(r"coefficient $\lambda$")
-    axes.set_ylabel("mean GraDN; dotted: at the start")
+    axes.set_ylabel("mean GraDN (dotted: start)")
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.legend(ncols=2, fontsize=5.5)
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 import theory
 from shared.atomic import write_atomically
@@ -42,7 +43,7 @@ def predict(
     thetas: Sequence[float] = (0.0,),
     margin: str = "signed",
     beta: float = BETA,
-    points: int = 28,
+    points: int = 24,
     cache: Path | None = None,
     report: Report = lambda done, total: None,
 ) -> Prediction:
@@ -83,6 +84,13 @@ def predict(
     random_error = np.asarray(solve(alphas, keep="random").test_error)
     name = f"p0 ~ {'phi h' if gradient_weighted else 'phi'}, {margin} margin, beta = {beta:g}"
     return Prediction(name, alphas, taus, np.array(thetas), error, slope, random_error)
+
+
+def random_curve(points: int = 60) -> Callable[[Array], Array]:
+    """Error of random samples as a function of alpha: solved on a grid, cubic splines between, on log scales."""
+    alphas = np.geomspace(*ALPHA_RANGE, points)
+    spline = CubicSpline(np.log(alphas), np.log(np.asarray(solve(alphas, keep="random").test_error)))
+    return lambda alpha: np.asarray(np.exp(spline(np.log(np.clip(alpha, *ALPHA_RANGE)))))
 
 
 def _digest(*settings: object) -> str:

@@ -81,13 +81,18 @@ def mean_gains(means: Array, zero: int) -> Array:
 
 
 def _skill(measured: Array, predicted: Array) -> float:
-    """1 - squared error / squared error of the best constant, chosen in hindsight (the hardest one to beat)."""
+    """1 - squared error / squared error of the best constant gain.
+
+    The constant is fitted as the theory is, on all IPC but the one predicted; or it is zero, if that does better: a
+    theory that is worth something also beats "nothing happens".
+    """
     present = np.isfinite(measured)
-    if not present.any():
-        return math.nan
-    constant = float(measured[present].mean())
-    explained = float(np.sum((measured - predicted)[present] ** 2))
-    trivial = float(np.sum((measured - constant)[present] ** 2))
+    total, count = np.nansum(measured, axis=1), present.sum(axis=1)
+    constant = ((total.sum() - total) / np.maximum(count.sum() - count, 1))[:, None]
+    explained, fitted, zero = (
+        float(np.sum((measured - guess)[present] ** 2)) for guess in (predicted, constant, 0.0 * predicted)
+    )
+    trivial = min(fitted, zero)
     return 1.0 - explained / trivial if trivial > 0.0 else math.nan
 
 
@@ -96,6 +101,12 @@ def _rank(measured: Array, predicted: Array) -> float:
     if present.sum() < 3:
         return math.nan
     return spearman(predicted[present], measured[present], resamples=0).value
+
+
+def _around(drawn: Array, value: float) -> tuple[float, float]:
+    """Percentile interval, stretched to the value itself: noise of the resampling lowers a large rank or skill."""
+    low, high = percentile_interval(drawn, CONFIDENCE)
+    return min(low, value), max(high, value)
 
 
 @dataclass(frozen=True)
@@ -151,8 +162,7 @@ def gain_checks(
         reason = f"{rows} numbers of images per class are too few: at least 3 are needed."
     elif not answered:
         reason = f"No cell's gain is told from zero (smallest corrected p = {smallest:.2g}): the response is flat."
-    rank_range = percentile_interval(ranks, CONFIDENCE)
-    skill_range = percentile_interval(skills, CONFIDENCE)
+    rank_range, skill_range = _around(ranks, rank), _around(skills, skill)
     details = tuple(
         {"ipc": int(ipc), "fitted_on_others_c": float(c)} for ipc, c in zip(grid.ipc, scales, strict=True)
     )

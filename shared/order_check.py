@@ -50,7 +50,7 @@ class Cell:
     @property
     def identifiable(self) -> bool:
         """Whether the best lambda is told from 0."""
-        return self.gain > 0.0 and self.p < 1.0 - CONFIDENCE
+        return bool(self.gain > 0.0 and self.p < 1.0 - CONFIDENCE)
 
 
 def best_cells(grid: Grid, row: int = 0) -> list[Cell]:
