@@ -17,6 +17,7 @@ from typing import Annotated
 import tyro
 
 from figures import compare
+from figures.distilled import distilled_figure
 from figures.simulated import Effort, SimulatedCurve, Strategy, simulated_curves
 from figures.theory_agreement import agreement, z_scores
 from figures.theory_curves import STRATEGIES, imperfect_probe, perfect_probe
@@ -39,7 +40,9 @@ SOLVED: dict[str, Callable[[Path, int, Report], list[Path]]] = {
     "tilt-gain": tilt_gain_map,
 }
 GROUPS = {"theory": (*SIMULATED, *SOLVED)}
-NAMES = (*GROUPS, *SIMULATED, *SOLVED)
+# Drawn from distillations inside the perceptron; a figure of its own, not of the group.
+LEARNT: dict[str, Callable[[Path, int, Report], list[Path]]] = {"distilled": distilled_figure}
+NAMES = (*GROUPS, *SIMULATED, *SOLVED, *LEARNT)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Figures:
     """Draw figures: a group (theory) or single ones."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ("theory",)
-    """theory, perfect-probe, imperfect-probe, z-scores, crossover-map, best-fraction, tilt-gain."""
+    """theory, perfect-probe, imperfect-probe, z-scores, crossover-map, best-fraction, tilt-gain; distilled."""
     out: Path = Path("output/theory")
     """Folder to write to."""
     quick: bool = False
@@ -91,10 +94,11 @@ class Figures:
                 two, three, total = found.counts(kind)
                 print(f"test error {label}: {two} of {total} points within 2 standard errors, {three} within 3")
             print(f"outside 3 standard errors + 1/D (corner near alpha = 2: extrapolated): {found.outside} points")
-        sizes = {"crossover-map": (11, 31), "best-fraction": (12, 40), "tilt-gain": (10, 32)}
-        for name in (n for n in wanted if n in SOLVED):
+        sizes = {"crossover-map": (11, 31), "best-fraction": (12, 40), "tilt-gain": (10, 32), "distilled": (1, 5)}
+        drawn_alone = SOLVED | LEARNT
+        for name in (n for n in wanted if n in drawn_alone):
             with reporting(True, name) as report:
-                draw = partial(SOLVED[name], self.out, sizes[name][0 if self.quick else 1])
+                draw = partial(drawn_alone[name], self.out, sizes[name][0 if self.quick else 1])
                 paths = draw(report)
             _announce(paths)
         print(f"{len(wanted)} figures in {time.monotonic() - start:.0f} s")
