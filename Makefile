@@ -7,9 +7,10 @@ BIN       := $(VENV)/bin
 STAMPS    := $(VENV)/.stamps
 OUT       ?= output
 ARGS      ?=
+RUNS      ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install theory-figures test test-all lint bench-theory bench-empirical clean
+.PHONY: help install theory-figures compare test test-all lint bench-theory bench-empirical clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -18,6 +19,9 @@ install: $(STAMPS)/all  ## everything (theory, empirical with torch, tests and l
 
 theory-figures: $(STAMPS)/base  ## the theory's figures, with simulations, into output/theory (ARGS=--quick for a fast look)
 	$(BIN)/python -m figures theory --out $(OUT)/theory $(ARGS)
+
+compare: $(STAMPS)/base  ## theory against recorded runs, one page in output/compare (RUNS="FOLDER grid.csv"; default: the published table)
+	$(BIN)/python -m figures compare $(if $(RUNS),$(RUNS),--published) --out $(OUT)/compare $(ARGS)
 
 test: $(STAMPS)/all lint  ## lint, types and the quick tests
 	$(BIN)/python -m pytest -m "not slow and not cuda" -n auto $(ARGS)

@@ -1,4 +1,7 @@
-"""``python -m figures NAME...``: draw figures into a folder as PDF, PNG and the numbers behind them as CSV."""
+"""``python -m figures NAME...``: draw figures into a folder as PDF, PNG and the numbers behind them as CSV.
+
+``python -m figures compare RUNS...`` lays recorded runs against the theory, on one page (`figures.compare`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from typing import Annotated
 
 import tyro
 
+from figures import compare
+from figures.distilled import distilled_figure
 from figures.simulated import Effort, SimulatedCurve, Strategy, simulated_curves
 from figures.theory_agreement import agreement, z_scores
 from figures.theory_curves import STRATEGIES, imperfect_probe, perfect_probe
@@ -35,7 +40,9 @@ SOLVED: dict[str, Callable[[Path, int, Report], list[Path]]] = {
     "tilt-gain": tilt_gain_map,
 }
 GROUPS = {"theory": (*SIMULATED, *SOLVED)}
-NAMES = (*GROUPS, *SIMULATED, *SOLVED)
+# Drawn from distillations inside the perceptron; a figure of its own, not of the group.
+LEARNT: dict[str, Callable[[Path, int, Report], list[Path]]] = {"distilled": distilled_figure}
+NAMES = (*GROUPS, *SIMULATED, *SOLVED, *LEARNT)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Figures:
     """Draw figures: a group (theory) or single ones."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ("theory",)
-    """theory, perfect-probe, imperfect-probe, z-scores, crossover-map, best-fraction, tilt-gain."""
+    """theory, perfect-probe, imperfect-probe, z-scores, crossover-map, best-fraction, tilt-gain; distilled."""
     out: Path = Path("output/theory")
     """Folder to write to."""
     quick: bool = False
@@ -87,10 +94,11 @@ class Figures:
                 two, three, total = found.counts(kind)
                 print(f"test error {label}: {two} of {total} points within 2 standard errors, {three} within 3")
             print(f"outside 3 standard errors + 1/D (corner near alpha = 2: extrapolated): {found.outside} points")
-        sizes = {"crossover-map": (11, 31), "best-fraction": (12, 40), "tilt-gain": (10, 32)}
-        for name in (n for n in wanted if n in SOLVED):
+        sizes = {"crossover-map": (11, 31), "best-fraction": (12, 40), "tilt-gain": (10, 32), "distilled": (1, 5)}
+        drawn_alone = SOLVED | LEARNT
+        for name in (n for n in wanted if n in drawn_alone):
             with reporting(True, name) as report:
-                draw = partial(SOLVED[name], self.out, sizes[name][0 if self.quick else 1])
+                draw = partial(drawn_alone[name], self.out, sizes[name][0 if self.quick else 1])
                 paths = draw(report)
             _announce(paths)
         print(f"{len(wanted)} figures in {time.monotonic() - start:.0f} s")
@@ -111,7 +119,14 @@ def _check_writable(folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0, or 2 for a wrong value (one sentence on stderr)."""
-    command = tyro.cli(Figures, prog="python -m figures", description=__doc__, args=arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command: Figures | compare.Compare
+    if given[:1] == ["compare"]:
+        command = tyro.cli(
+            compare.Compare, prog="python -m figures compare", description=compare.__doc__, args=given[1:]
+        )
+    else:
+        command = tyro.cli(Figures, prog="python -m figures", description=__doc__, args=given)
     try:
         command.run()
     except ValueError as error:
