@@ -177,7 +177,7 @@ def test_sdc_with_and_without_a_number():
 
 def test_presets():
     digits, mnist = run.parse([]), run.parse(["--dataset", "mnist"])
-    assert (digits.preset, digits.width, digits.batch_real) == ("laptop", 32, 64)
+    assert (digits.preset, digits.width, digits.batch_real) == ("laptop", 32, 48)
     assert (mnist.preset, mnist.width, mnist.iterations, mnist.batch_real) == ("published", 128, 1000, 256)
     table = run.parse(["--preset", "table1", "--width", "64"])
     assert (table.width, table.repetitions, table.eval_networks) == (64, 5, 20)
