@@ -8,7 +8,6 @@ cross-architecture table.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
 from empirical.devices import device_named
 from empirical.evaluation import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
-from empirical.progress import Reporter
+from empirical.progress import EpochCounter, Reporter
 from empirical.synthetic import BadSyntheticSet, SyntheticSet
 from shared.records import write_json
 
@@ -133,18 +132,6 @@ def matching_dataset(stored: SyntheticSet, options: Options) -> Dataset:
     raise BadSyntheticSet(f"{options.run}: unknown preprocessing {recorded['kind']!r}")
 
 
-class _Counter:
-    """Adds up the epochs of a network's training for the progress report; called from any thread."""
-
-    def __init__(self, reporter: Reporter):
-        self._reporter, self._done, self._lock = reporter, 0, threading.Lock()
-
-    def __call__(self, epochs: int) -> None:
-        with self._lock:
-            self._done += epochs
-            self._reporter.update(self._done, {})
-
-
 def results(options: Options, quiet: bool = False) -> dict[str, Evaluation | str]:
     """For each network its evaluation, or why there is none (images too small for it)."""
     stored = synthetic.load(options.run)
@@ -163,7 +150,7 @@ def results(options: Options, quiet: bool = False) -> dict[str, Evaluation | str
                     chosen.count,
                     chosen.seed,
                     options.split,
-                    _Counter(reporter),
+                    EpochCounter(reporter),
                 )
         except ValueError as error:
             if len(chosen.choices) == 1:
