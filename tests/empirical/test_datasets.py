@@ -1,4 +1,4 @@
-"""Data sets by name, by pair of files, in torchvision's layout; what is wrong with a file is noticed first."""
+"""Data sets by name, by file pair, in torchvision's layout; what is wrong with a file is noticed first."""
 
 import hashlib
 import io
