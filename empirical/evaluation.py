@@ -203,7 +203,8 @@ def evaluate(
     A learned learning rate of the set takes the place of the protocol's.
 
     Raises:
-        ValueError: the set's images or classes are not those of the data set.
+        ValueError: the set's images or classes are not those of the data set, an image is not finite, or the
+            learned rate is not positive.
 
     """
     if synthetic.shape != dataset.shape or synthetic.classes != dataset.classes:
@@ -211,6 +212,8 @@ def evaluate(
             f"the synthetic set has images {synthetic.shape} of {synthetic.classes} classes, "
             f"{dataset.name} has {dataset.shape} of {dataset.classes}"
         )
+    if not bool(torch.isfinite(synthetic.images).all()):
+        raise ValueError("the synthetic set has images that are not finite: its distillation diverged")
     recipe = protocol.recipe()
     if synthetic.learning_rate is not None:
         recipe = training.published(protocol.epochs, float(synthetic.learning_rate), protocol.batch)

@@ -126,7 +126,7 @@ class Job:
     after_epoch: EpochHook | None
     progress: Progress | None
 
-    def orders(self, generator: Generator) -> Tensor:
+    def order(self, generator: Generator) -> Tensor:
         """One epoch's order of the images, [n]; unshuffled where one batch holds all."""
         count = len(self.images)
         if count <= self.recipe.batch:
@@ -176,15 +176,20 @@ def train(
         progress: told how many epochs of how many networks were just done.
 
     Raises:
-        ValueError: numbers of networks and generators, or of images and labels, differ; no images.
+        ValueError: numbers of networks and generators, or of images and labels, differ; no images; a strategy
+            that is unknown or cannot do what is asked.
 
     """
     if len(networks) != len(generators):
         raise ValueError(f"{len(networks)} networks need as many generators, got {len(generators)}")
     if len(images) != len(labels) or not len(images):
         raise ValueError(f"{len(images)} images and {len(labels)} labels; as many of both are needed")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"unknown strategy {strategy!r}; valid: {', '.join(STRATEGIES)}")
     if not networks:
         return
+    if strategy == "stacked" and (observe is not None or has_batch_norm(networks[0])):
+        raise ValueError("networks with batch norm, or observed step by step, cannot be stacked")
     job = Job(images, labels, recipe, augmentation, prepare, observe, after_epoch, progress)
     for network in networks:
         network.train()
@@ -259,7 +264,7 @@ def _train_one(
             return
         if epoch == job.recipe.full_rate_epochs:
             buffers = None
-        order = job.orders(generator).to(job.images.device)
+        order = job.order(generator).to(job.images.device)
         for indices in order.split(job.recipe.batch):
             whole = len(indices) == len(job.images)
             images = job.images if whole else job.images[indices]
@@ -287,11 +292,21 @@ def _train_threads(
         shared_out(len(networks)) as (workers, set_share),
         ThreadPoolExecutor(workers, initializer=set_share) as pool,
     ):
+        if gradient.compiled:
+            _compile_first(networks[0], job, gradient)
         try:
             list(pool.map(work, range(len(networks))))
         except BaseException:
             stopped.set()
             raise
+
+
+def _compile_first(network: nn.Module, job: Job, gradient: BatchGradient) -> None:
+    """One gradient of each batch size, so that threads do not compile the same pass side by side."""
+    count, batch = len(job.images), job.recipe.batch
+    for size in {min(count, batch), count % batch} - {0}:
+        images = job.images[:size]
+        gradient(network, job.prepare(images) if job.prepare else images, job.labels[:size])
 
 
 def _train_stacked(
@@ -333,7 +348,7 @@ def _train_stack(
 
 def _stacked_batches(generators: Sequence[Generator], job: Job) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: images [K, b, C, H, W] and labels [K, b] or [K, b, classes]."""
-    orders = torch.stack([job.orders(generator) for generator in generators]).to(job.images.device)
+    orders = torch.stack([job.order(generator) for generator in generators]).to(job.images.device)
     for indices in orders.split(job.recipe.batch, dim=1):
         batches = [
             job.inputs(job.images[row], generator) for row, generator in zip(indices, generators, strict=True)

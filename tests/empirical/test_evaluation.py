@@ -94,6 +94,14 @@ def test_set_of_another_shape_is_refused(digits: Dataset) -> None:
         judge(other, digits, QUICK, SMALL, 1)
 
 
+def test_diverged_set_is_refused_with_the_reason(digits: Dataset) -> None:
+    made = synthetic.from_real(digits, 1, generator(0))
+    with pytest.raises(ValueError, match="not finite"):
+        judge(replace(made, images=made.images / 0), digits, QUICK, SMALL, 1)
+    with pytest.raises(ValueError, match="must be positive"):
+        judge(replace(made, learning_rate=torch.tensor(-0.01)), digits, QUICK, SMALL, 1)
+
+
 def test_whole_data_beats_one_image_a_class(digits: Dataset) -> None:
     whole = evaluate_whole(digits, NetworkChoice("convnet", {"width": 8}), 2, epochs=15)
     single = judge(synthetic.from_real(digits, 1, generator(0)), digits, QUICK, SMALL, 2)

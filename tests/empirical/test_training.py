@@ -228,6 +228,10 @@ def test_bad_input_is_refused() -> None:
         train(convnets(2), x, y, Recipe(1), [generator(0)])
     with pytest.raises(ValueError, match="30 images and 29 labels"):
         train(convnets(1), x, y[:-1], Recipe(1), [generator(0)])
+    with pytest.raises(ValueError, match="cannot be stacked"):
+        train(convnets(2, norm="batch"), x, y, Recipe(1), [generator(0)] * 2, strategy="stacked")
+    with pytest.raises(ValueError, match="valid: auto"):
+        train(convnets(1), x, y, Recipe(1), [generator(0)], strategy="vmap")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="learning rate must be positive"):
         Recipe(1, learning_rate=-0.1)
     with pytest.raises(ValueError, match="epochs must be"):
