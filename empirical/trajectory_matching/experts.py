@@ -26,7 +26,7 @@ from empirical.trajectory_matching.sharpness import Gsam
 
 Kind = Literal["sgd", "flat"]
 KINDS: tuple[Kind, ...] = ("sgd", "flat")
-MEASURED_IMAGES = 2000
+MEASURED_IMAGES = 500
 """Most images of a split that the accuracies in a header are measured on."""
 AT_ONCE = 10
 """Experts trained at once."""
