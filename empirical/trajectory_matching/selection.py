@@ -90,3 +90,9 @@ def selected_start(
     ]
     labels = mean_logits(torch.stack(logits), start.labels)
     return SyntheticSet(start.images, labels, start.classes, "logits")
+
+
+def with_logits(start: SyntheticSet, pool: ExpertPool, network: nn.Module) -> SyntheticSet:
+    """The same images with the first expert's logits as labels."""
+    logits = prediction.logits(_last(pool, 0, network), start.images)
+    return SyntheticSet(start.images, logits, start.classes, "logits")
