@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from empirical.trajectory_matching.student import Cotangent, Eager, Loss, Second, TrainingLoss
 from empirical.training_gradient import has_batch_norm
+from empirical.trajectory_matching.student import Cotangent, Eager, Loss, Second, TrainingLoss
 
 
 def written_out(loss: TrainingLoss) -> Loss:

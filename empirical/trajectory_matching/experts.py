@@ -187,7 +187,8 @@ class _Member:
 
 def _inputs(dataset: Dataset) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
     """Training images, and what turns them into network inputs batch by batch: once for all where that is costly
-    and fits."""
+    and fits.
+    """
     images = dataset.train.images
     costly = dataset.preprocessing.describe()["kind"] != "normalisation"
     if costly and 4 * images.numel() < 2 << 30:

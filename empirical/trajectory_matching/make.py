@@ -13,18 +13,22 @@ from empirical.checkpoint import Lock
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation, parse_strategy
 from empirical.data.datasets import Dataset
+from empirical.data.whitening import EPSILON, Whitening
 from empirical.distillation import Probe, Schedule, Step, distil
 from empirical.evaluation import NetworkChoice, Protocol, evaluate_splits
 from empirical.network_cost import measure
 from empirical.networks import Functional
+from empirical.probe import DifficultyProbe
 from empirical.seeds import derived_seed, generator
 from empirical.synthetic import SyntheticSet
 from empirical.threads import SMALL_FLOP
 from empirical.trajectory_matching.compiled import Compiled
+from empirical.trajectory_matching.expert_file import file_of as file_of
 from empirical.trajectory_matching.experts import ExpertPool, ExpertRecipe, identity, train_experts
 from empirical.trajectory_matching.method import Engine, TrajectoryMatching
-from empirical.trajectory_matching.selection import selected_start
+from empirical.trajectory_matching.selection import selected_start, with_logits
 from empirical.trajectory_matching.settings import METHODS, TrajectorySettings
+from empirical.trajectory_matching.snapshot_probe import SnapshotProbe
 from empirical.trajectory_matching.student import Chunked, Eager, Student, TrainingLoss
 
 
@@ -38,6 +42,14 @@ def expert_recipe(method: str, settings: TrajectorySettings, augmentation: str) 
         settings.rho or 0.01,
         settings.alpha if settings.alpha is not None else 0.3,
     )
+
+
+def whitened(dataset: Dataset, fitted: bool = True) -> Dataset:
+    """The data behind ZCA whitening of its training split; `fitted` false: a stand-in with its description only."""
+    if fitted:
+        return dataset.with_preprocessing(Whitening.fit(dataset.train.images))
+    nothing = torch.zeros(0)
+    return dataset.with_preprocessing(Whitening(nothing, nothing, nothing, EPSILON, len(dataset.train)))
 
 
 def expert_folder(dataset: Dataset, choice: NetworkChoice, recipe: ExpertRecipe) -> Path:
@@ -83,11 +95,23 @@ def starting_set(
     elif kind == "selected":
         start = selected_start(dataset, pool, network, ipc, source)
     else:
-        from empirical.trajectory_matching.selection import with_logits
-
         start = with_logits(synthetic.initialise(kind, dataset, ipc, source), pool, network)
     rate = torch.tensor(settings.lr_teacher, dtype=start.images.dtype, device=start.images.device)
     return replace(start, learning_rate=rate)
+
+
+def probes(
+    dataset: Dataset,
+    choice: NetworkChoice,
+    pool: ExpertPool,
+    network: nn.Module,
+    settings: TrajectorySettings,
+    ipc: int,
+) -> Probe:
+    """Difficulty on fixed networks as in every distillation, and the gradient norm at fixed expert snapshots."""
+    own = SnapshotProbe(pool, network, settings.starts)
+    common = DifficultyProbe(dataset, choice, ipc, seed=0)
+    return lambda made, steps: {**common(made, steps), **own(made, steps)}
 
 
 def evaluation_points(

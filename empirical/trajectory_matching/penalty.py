@@ -69,7 +69,7 @@ class TrajectoryPenalty:
         return None if found is None else torch.cat([part.flatten() for part in found])
 
     def value(self) -> Tensor | float:
-        """lambda R of the steps asked for so far."""
+        """Lambda R of the steps asked for so far."""
         if not self._found:
             return 0.0
         return self.correction.coefficient_at(self.iteration) * torch.stack(self._found).sum()

@@ -1,5 +1,6 @@
 """DATM's start: real images that an expert classifies correctly, and the experts' logits as labels (Guo et al., ICLR
-2024)."""
+2024).
+"""
 
 from collections.abc import Sequence
 
