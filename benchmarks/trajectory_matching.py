@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from empirical import networks
 from empirical.correction import SampleDifficultyCorrection

@@ -87,7 +87,8 @@ class _State:
 
     def reported(self) -> SyntheticSet:
         """The set with running averages in place of what they average."""
-        return replace(self.synthetic, **self.averages)
+        averages: dict[str, Any] = dict(self.averages)
+        return replace(self.synthetic, **averages)
 
     def why(self) -> str:
         """Which tensor stopped the run."""

@@ -117,11 +117,9 @@ def _stored(folder: Path) -> dict[str, Any]:
     stored = json.loads(file.read_text(encoding="utf-8"))["settings"]
     known = {f.name for f in fields(Settings)}
     values = {name: value for name, value in stored.items() if name in known}
-    paths = ("experts",)
     if isinstance(own := values.get("trajectory"), dict):
-        values["trajectory"] = TrajectorySettings(
-            **{k: Path(v) if k in paths and v else v for k, v in own.items()}
-        )
+        nested: dict[str, Any] = {**own, "experts": Path(own["experts"]) if own["experts"] else None}
+        values["trajectory"] = TrajectorySettings(**nested)
     values["asdc"] = tuple(values["asdc"]) if values.get("asdc") else None
     for name in ("data_root", "out"):
         values[name] = Path(values[name]) if values.get(name) else None

@@ -204,7 +204,7 @@ def filled(
         "expert_rate": 0.01,
         "expert_batch": 256,
     }
-    given = {}
+    given: dict[str, Any] = {}
     for f in fields(TrajectorySettings):
         if getattr(settings, f.name) is None:
             value = values.get(f.name, defaults.get(f.name))

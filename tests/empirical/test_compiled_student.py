@@ -8,6 +8,9 @@ from empirical.networks import Functional
 from empirical.trajectory_matching.compiled import Compiled, written_out
 from empirical.trajectory_matching.student import Eager, TrainingLoss
 
+# the first use of forward mode in a process makes the library warn of a deprecated function of its own
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+
 
 def case(kind):
     g = torch.Generator().manual_seed(1)

@@ -1,6 +1,7 @@
 """Experts: sharpness-aware steps, files that refuse what does not match, start epochs, DATM's selection, presets."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def test_experts_are_distinct_and_resume_bit_for_bit(digits, tmp_path, kind, mon
     recipe = ExpertRecipe(kind, augmentation="crop_scale", batch=50)
     whole = train_experts(digits, CHOICE, recipe, tmp_path / "a", 2, 3, quiet=True)
     rows = whole.files[0].rows(0, 1, 2, 3)
-    assert all((p - q).norm() > 1e-3 for p, q in zip(rows, rows[1:], strict=False))
+    assert all((p - q).norm() > 1e-3 for p, q in pairwise(rows))
     assert len(whole.files[0].header["accuracies"]) == 4
     import empirical.trajectory_matching.experts as module
 
@@ -89,7 +90,7 @@ def test_other_experts_are_refused_with_both_values(digits, tmp_path):
     train_experts(digits, CHOICE, recipe, tmp_path, 1, 1, quiet=True)
     own = identity_of(digits, CHOICE, recipe)
     ExpertPool.open(tmp_path, 1, own, 1)
-    with pytest.raises(BadExpert, match="rate = 0.01, this run has 0.1"):
+    with pytest.raises(BadExpert, match=r"rate = 0\.01, this run has 0\.1"):
         ExpertPool.open(tmp_path, 1, identity_of(digits, CHOICE, ExpertRecipe(batch=50, rate=0.1)), 1)
     with pytest.raises(BadExpert, match="needs 2"):
         ExpertPool.open(tmp_path, 1, own, 2)
