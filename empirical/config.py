@@ -88,8 +88,8 @@ class Settings:
         feature_epochs: epochs of the network that herding takes features from.
         forgetting_epochs: epochs over which forgetting is counted.
         forgetting_keep: highest or lowest scores.
-        compare: also evaluate random images, the whole training set, and the same run with the correction; on
-            for digits without a correction, else off, if not given.
+        compare: also evaluate random images, the whole training set and, where no correction is asked for,
+            the same run with it; on for digits.
         probe_every: updates between two measurements of difficulty on fixed probe networks; 0 for none; a
             tenth of the run if not given.
         validation: share of each class held out of the training images.
@@ -97,7 +97,7 @@ class Settings:
         download: fetch missing data.
         device: auto, cpu, cuda, cuda:1, ...
         strategy: of the class gradients: auto, loop, vmap or grouped.
-        compiled: compile the passes without a graph; on for long runs on a CPU if not given.
+        compiled: compile the passes without a graph: on, off, or auto (for long runs on a CPU).
         bfloat16: mixed precision on the real side only.
         tf32: let a GPU round products to TF32.
         memory_budget: GB that intermediate results may take.
@@ -150,14 +150,14 @@ class Settings:
     feature_epochs: int = 10
     forgetting_epochs: int = 50
     forgetting_keep: str = "highest"
-    compare: bool | None = None
+    compare: bool = False
     probe_every: int | None = None
     validation: float = 0.0
     data_root: Path | None = None
     download: bool = False
     device: str = "auto"
     strategy: str = "auto"
-    compiled: bool | None = None
+    compiled: str = "auto"
     bfloat16: bool = False
     tf32: bool = False
     memory_budget: float = 4.0
@@ -241,7 +241,7 @@ def with_preset(settings: Settings, preset: str | None) -> Settings:
         values = {"validation": PUBLISHED_HOLD_OUT, **kept, **own}
         if table_name(settings.dataset) == "tiny-imagenet" and name != "laptop":
             values["network"] = "convnetd4"
-    return replace(settings, preset=name, **values)
+    return replace(settings, preset=name, compare=small, **values)
 
 
 def table_name(dataset: str) -> str:
@@ -280,6 +280,7 @@ def check(settings: Settings) -> None:
         ("initialisation", settings.initialisation or "real", ("noise", "real", "selected")),
         ("forgetting-keep", settings.forgetting_keep, ("highest", "lowest")),
         ("strategy", settings.strategy, ("auto", "loop", "vmap", "grouped")),
+        ("compiled", settings.compiled, ("auto", "on", "off")),
         ("asdc-shape", settings.asdc_shape, ("geometric", "concave")),
         ("sdc-over-classes", settings.sdc_over_classes, ("sum", "mean")),
         ("sdc-parameters", settings.sdc_parameters, ("all", "weights_only", "sum_of_layers")),

@@ -104,15 +104,16 @@ def correction_of(settings: Settings) -> SampleDifficultyCorrection:
 
 def _execution(experiment: Experiment, network: networks.Classifier) -> Execution:
     settings, dataset = experiment.settings, experiment.dataset
-    compiled = settings.compiled
-    if compiled is None:
+    compiled = settings.compiled == "on"
+    if settings.compiled == "auto":
         updates = settings.iterations * (settings.matching_steps or 1)
         images = updates * dataset.classes * settings.batch_real
         flop = images * measure(network, dataset.shape).training_flop
         compiled = dataset.device.type == "cpu" and flop > COMPILE_FROM_FLOP
     strategy = cast(GradientStrategy, settings.strategy)
     memory = int(settings.memory_budget * 1e9)
-    return Execution(strategy, compiled=compiled, bfloat16=settings.bfloat16, memory=memory)
+    workers = torch.get_num_threads()
+    return Execution(strategy, None, compiled, settings.bfloat16, memory, workers)
 
 
 def _gradient_matching(experiment: Experiment) -> SyntheticSet:

@@ -20,7 +20,7 @@ from shared.difficulty import gradn, misclassification_rate
 NETWORKS = 3
 """Networks of each kind."""
 EPOCHS = 2
-REAL_IMAGES = 2000
+REAL_IMAGES = 1000
 """Most real images that the trained kind sees an epoch."""
 
 

@@ -9,6 +9,10 @@ Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a loss or 
 130 if stopped by a signal (the run is then saved).
 """
 
+# isort: off
+import empirical.waiting  # noqa: F401
+# isort: on
+
 import argparse
 import json
 import sys
@@ -37,11 +41,11 @@ from empirical.config import (
 )
 from empirical.coresets import Random
 from empirical.data.datasets import DataError, Dataset, load
-from empirical.data.registry import DEFAULT, find
 from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole, spread
-from empirical.experiment import Experiment, experts_command, make, missing_experts, prepared
+from empirical.experiment import Experiment, correction_of, experts_command, make, missing_experts, prepared
+from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.progress import EpochCounter, Reporter, duration
 from empirical.seeds import generator
 from empirical.trajectory_matching.scores import scores, skipped_share
@@ -204,15 +208,20 @@ class Plan:
 
 def _plan(settings: Settings, dataset: Dataset) -> Plan:
     plain = settings.sdc is None and settings.asdc is None
-    digits = find(settings.dataset)
-    compared = settings.compare
-    if compared is None:
-        compared = plain and settings.method in DISTILLED and digits is not None and digits.name == DEFAULT
     variants = {settings.method if plain else f"{settings.method} + SDC": resolve(settings, dataset)}
-    if compared and plain and settings.method in DISTILLED:
+    if settings.compare and plain and settings.method in DISTILLED:
         corrected = resolve(replace(settings, sdc="published"), dataset)
         variants[f"{settings.method} + SDC {corrected.sdc:g}"] = corrected
-    return Plan(variants, compared)
+    return Plan(variants, settings.compare)
+
+
+def _refuse_unbuildable(plan: Plan, dataset: Dataset) -> None:
+    """Builds once what is built again later, so that nothing is refused after work has begun."""
+    for settings in plan.variants.values():
+        networks.build(settings.network, dataset.shape, dataset.classes, **settings.variant)
+        correction_of(settings)
+        if settings.hard_threshold is not None:
+            HardThreshold(settings.hard_threshold)
 
 
 def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -> None:
@@ -361,7 +370,7 @@ def execute(settings: Settings, console: Console) -> None:
         seed=settings.seed,
     )
     plan = _plan(settings, dataset)
-    networks.build(settings.network, dataset.shape, dataset.classes, **settings.variant)
+    _refuse_unbuildable(plan, dataset)
     folder = settings.out or _free_folder(settings)
     _refuse_used(folder, settings)
     _announce(plan, dataset, settings, console)

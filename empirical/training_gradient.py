@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from empirical.network_cost import measure
 
-CACHE_BYTES = 6 << 20
+CACHE_BYTES = 5 << 20
 """Largest activation of a micro-batch on a CPU."""
 _COMPILED_VERSIONS = 64
 """Architectures and batch sizes that one process may compile."""

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ from torch.nn.functional import cross_entropy
 from empirical.correction import Gradients
 from empirical.gradient_matching.compiled import compiled_loss
 from empirical.gradient_matching.recomputed import recomputed
-from empirical.network_cost import measure
+from empirical.network_cost import Cost, measure
 from empirical.threads import SMALL_FLOP, one_thread_if, shared_out
 
 Strategy = Literal["auto", "loop", "vmap", "grouped"]
@@ -58,6 +59,7 @@ class Execution:
             classes whose graphs are built again for the second derivative.
         bfloat16: run the passes that keep no graph in mixed precision (changes the layer-wise distance by
             about 1e-3).
+        workers: classes in work at once on a CPU without a graph; None: as many as arithmetic threads.
 
     """
 
@@ -66,6 +68,7 @@ class Execution:
     compiled: bool = False
     bfloat16: bool = False
     memory: int = 4 * 10**9
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -92,23 +95,33 @@ def weighted_loss(
     return (weights * cross_entropy(logits, labels, reduction="none")).sum()
 
 
+_costs: WeakKeyDictionary[nn.Module, dict[torch.Size, Cost]] = WeakKeyDictionary()
+
+
+def _cost(network: nn.Module, images: Tensor) -> Cost:
+    """Cost of one image [..., channels, height, width]; measured once a network and shape."""
+    known = _costs.setdefault(network, {})
+    shape = images.shape[-3:]
+    if shape not in known:
+        channels, height, width = shape
+        known[shape] = measure(network, (channels, height, width))
+    return known[shape]
+
+
 def layer_bytes(network: nn.Module, images: Tensor) -> int:
     """Bytes of the largest layer output of one image [..., channels, height, width]."""
-    channels, height, width = images.shape[-3:]
-    return measure(network, (channels, height, width)).largest_output * images.element_size()
+    return _cost(network, images).largest_output * images.element_size()
 
 
 def is_small(network: nn.Module, images: Tensor) -> bool:
     """Whether a second-order pass over images [C, n, ...] is too little work for several threads."""
-    channels, height, width = images.shape[-3:]
-    flop = 3 * images.shape[:-3].numel() * measure(network, (channels, height, width)).training_flop
+    flop = 3 * images.shape[:-3].numel() * _cost(network, images).training_flop
     return images.device.type == "cpu" and flop < SMALL_FLOP
 
 
 def _kept_bytes(network: nn.Module, images: Tensor, graph: bool) -> int:
     """Bytes that one image keeps: all layer outputs, about six times over for a second-order graph."""
-    channels, height, width = images.shape[-3:]
-    outputs = measure(network, (channels, height, width)).outputs * images.element_size()
+    outputs = _cost(network, images).outputs * images.element_size()
     return outputs * (6 if graph else 2)
 
 
@@ -128,9 +141,9 @@ def _with_graph(network: nn.Module, images: Tensor, labels: Tensor, weights: Ten
 
 
 def _without_graph(
-    network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, execution: Execution
+    network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, size: int, execution: Execution
 ) -> list[Tensor]:
-    """The same without a graph, in micro-batches."""
+    """The same without a graph, `size` images at a time."""
     parameters = _leaves(network)
     loss_of: Callable[..., Tensor] = (
         compiled_loss(network, weighted_loss) if execution.compiled else weighted_loss
@@ -160,26 +173,27 @@ def _all_without_graph(
     """`_without_graph` of several batches; on a CPU each whole in one thread, so that no thread waits in a
     layer.
     """
-    if batches[0][0].device.type != "cpu" or torch.get_num_threads() == 1 or len(batches) == 1:
-        return [_without_graph(network, *batch, execution) for batch in batches]
+    size = _micro_batch(network, batches[0][0], execution)
+    workers = min(execution.workers or torch.get_num_threads(), len(batches))
+    if batches[0][0].device.type != "cpu" or workers == 1:
+        return [_without_graph(network, *batch, size, execution) for batch in batches]
     # The first one compiles, where that is wanted; a functional call moves parameters about in its network,
     # so every thread has a network of its own, unless the call is compiled away.
-    first = [_without_graph(network, *batches[0], execution)] if execution.compiled else []
-    rest = batches[len(first) :]
-    with shared_out(len(rest)) as (workers, set_share):
-        idle: SimpleQueue[nn.Module] = SimpleQueue()
-        for worker in range(workers):
-            idle.put(network if execution.compiled or worker == 0 else copy.deepcopy(network))
+    first = [_without_graph(network, *batches[0], size, execution)] if execution.compiled else []
+    idle: SimpleQueue[nn.Module] = SimpleQueue()
+    for worker in range(workers):
+        idle.put(network if execution.compiled or worker == 0 else copy.deepcopy(network))
 
-        def work(batch: Batch) -> list[Tensor]:
-            own = idle.get()
-            try:
-                return _without_graph(own, *batch, execution)
-            finally:
-                idle.put(own)
+    def work(batch: Batch) -> list[Tensor]:
+        own = idle.get()
+        try:
+            return _without_graph(own, *batch, size, execution)
+        finally:
+            idle.put(own)
 
-        with ThreadPoolExecutor(workers, initializer=set_share) as pool:
-            return first + list(pool.map(work, rest))
+    # Each worker has its share of the threads, one at least; they are set for the process, hence restored.
+    with shared_out(workers) as (_, set_share), ThreadPoolExecutor(workers, initializer=set_share) as pool:
+        return first + list(pool.map(work, batches[len(first) :]))
 
 
 def _loop(
@@ -313,7 +327,7 @@ def joint_gradient(
     if create_graph:
         with one_thread_if(is_small(network, images)):
             return Gradients(_with_graph(network, x, y, w))
-    parts = torch.get_num_threads() if x.device.type == "cpu" else 1
+    parts = execution.workers or torch.get_num_threads() if x.device.type == "cpu" else 1
     batches = list(zip(x.chunk(parts), y.chunk(parts), w.chunk(parts), strict=True))
     rows = _all_without_graph(network, batches, execution)
     return Gradients([torch.stack(column).sum(0) for column in zip(*rows, strict=True)])

@@ -108,23 +108,25 @@ class GradientMatching:
             freeze_norms(self.network, draw_real(self.dataset, NORM_IMAGES, generator).images.flatten(0, 1))
         images = synthetic.images.detach().requires_grad_()
         by_class = images.unflatten(0, (synthetic.classes, -1))
+        with one_thread_if(is_small(self.network, by_class)):
+            return self._match(images, by_class, generator, step)
+
+    def _match(self, images: Tensor, by_class: Tensor, generator: Generator, step: int) -> Matched:
+        """Matching at the network as it stands; `by_class` is a view of `images`, one row a class."""
         real = draw_real(self.dataset, self.loops.batch_real, generator)
         matched = self.loss(by_class, self.network, real, generator, step)
         penalty = self.correction(matched.synthetic_gradients, step)
-        metrics: dict[str, Tensor | float] = {
-            **matched.metrics,
-            "coefficient": self.correction.coefficient_at(step),
-        }
+        coefficient = self.correction.coefficient_at(step)
+        metrics: dict[str, Tensor | float] = {**matched.metrics, "coefficient": coefficient}
         if self.correction.last_norm is not None:
             metrics["norm"] = self.correction.last_norm
-        with one_thread_if(is_small(self.network, by_class)):
-            if penalty.requires_grad and self.measure_pull:
-                (of_distance,) = torch.autograd.grad(matched.loss, images, retain_graph=True)
-                (of_penalty,) = torch.autograd.grad(penalty, images)
-                metrics["pull"] = of_penalty.norm() / of_distance.norm()
-                gradient = of_distance + of_penalty
-            else:
-                (gradient,) = torch.autograd.grad(matched.loss + penalty, images)
+        if penalty.requires_grad and self.measure_pull:
+            (of_distance,) = torch.autograd.grad(matched.loss, images, retain_graph=True)
+            (of_penalty,) = torch.autograd.grad(penalty, images)
+            metrics["pull"] = of_penalty.norm() / of_distance.norm()
+            gradient = of_distance + of_penalty
+        else:
+            (gradient,) = torch.autograd.grad(matched.loss + penalty, images)
         return Matched((matched.loss + penalty).detach(), {"images": gradient}, metrics)
 
     def _move_network(self, synthetic: SyntheticSet, generator: Generator, step: int) -> None:

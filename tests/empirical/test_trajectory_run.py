@@ -10,7 +10,12 @@ from empirical import distillation, run, synthetic
 from empirical.trajectory_matching import make
 from shared.records import read
 
-SMALL = ["--compare", "False", "--quiet", "--width", "4", "--depth", "2", "--iterations", "6", "--eval-it", "3", "--syn-steps", "3", "--expert-count", "2", "--expert-training-epochs", "3", "--eval-epochs", "1", "--eval-networks", "1", "--probe-every", "0", "--device", "cpu", "--max-start-epoch", "2", "--expansion-end-epoch", "3", "--batch-syn", "6"]
+SMALL = [
+    *("--no-compare", "--quiet", "--width", "4", "--depth", "2", "--iterations", "6"),
+    *("--eval-it", "3", "--syn-steps", "3", "--expert-count", "2", "--expert-training-epochs", "3"),
+    *("--eval-epochs", "1", "--eval-networks", "1", "--probe-every", "0", "--device", "cpu"),
+    *("--max-start-epoch", "2", "--expansion-end-epoch", "3", "--batch-syn", "6"),
+]
 
 
 def arguments(method, folder, *more):
@@ -69,5 +74,6 @@ def test_bad_input(place, capsys):
     # other experts are refused, naming both values
     assert run.main([*arguments("mtt", place / "other"), "--expert-rate", "0.02"]) == 2
     assert "rate = 0.01, this run has 0.02" in capsys.readouterr().err
-    assert run.main([*arguments("tesla", place / "no"), "--experts", str(place / "none"), "--make-experts", "False"]) == 2
+    absent = ["--experts", str(place / "none"), "--make-experts", "False"]
+    assert run.main([*arguments("tesla", place / "no"), *absent]) == 2
     assert "python -m empirical.experts" in capsys.readouterr().err
