@@ -10,10 +10,12 @@ import difflib
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from empirical.data import registry
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy
@@ -22,11 +24,16 @@ from empirical.evaluation import CONDENSATION, named_augmentation, published_pro
 from empirical.gradient_matching.distances import DISTANCES
 from empirical.gradient_matching.methods import METHODS
 from empirical.gradient_matching.schedule import PUBLISHED_WARM_UP, loop_lengths
+from empirical.trajectory_matching import settings as trajectories
+from empirical.trajectory_matching.settings import TrajectorySettings
 
 CORESETS = ("random", "herding", "forgetting", "whole")
-ALL_METHODS = (*METHODS, *CORESETS)
+DISTILLED = (*METHODS, *trajectories.METHODS)
+ALL_METHODS = (*DISTILLED, *CORESETS)
 PUBLISHED = "published"
 """What `--sdc` without a number asks for."""
+PUBLISHED_HOLD_OUT = 0.02
+"""Share of the training images that chooses among the evaluation points of trajectory matching."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Settings:
     """One experiment.
 
     Attributes:
-        method: dc, dsa, dcc or dsac; or a coreset: random, herding, forgetting; or whole, the whole training
+        method: dc, dsa, dcc or dsac (gradient matching); mtt, ftd, tesla or datm (trajectory matching);
+            or a coreset: random, herding, forgetting; or whole, the whole training
             set.
         dataset: digits (bundled), mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet, or PREFIX of
             a pair of files PREFIX_train.npz and PREFIX_test.npz.
@@ -53,14 +61,14 @@ class Settings:
         hard_threshold: keep only real images whose gradient norm is at most this.
         seed: of everything random.
         repetitions: distillations, with seeds seed, seed + 1, ...
-        iterations: outer iterations, each with a fresh network.
+        iterations: outer iterations, each with a fresh network; updates of the images in trajectory matching.
         matching_steps: updates of the images an outer iteration.
         network_epochs: epochs of network training between two updates.
         batch_real: real images a class and update.
         network_rate: learning rate of the network training.
         learning_rate: of the images.
         momentum: of the images.
-        initialisation: noise or real.
+        initialisation: noise or real; selected (by the experts) for datm.
         distance: layerwise, mse or cosine.
         warm_up_iterations: outer iterations before the contrastive form is used throughout.
         warm_up_steps: matching steps of an outer iteration from which on it is used in any case.
@@ -74,6 +82,7 @@ class Settings:
         pooling: of the network.
         eval_networks: fresh networks that a set is evaluated on.
         eval_epochs: their training epochs E (E + 1 are run).
+        eval_batch: images a step of their training.
         eval_augmentation: none, operations, or condensation (DC's own, used on MNIST).
         whole_epochs: epochs on the whole training set.
         feature_epochs: epochs of the network that herding takes features from.
@@ -96,6 +105,7 @@ class Settings:
         resume: go on with the run in that folder.
         dry_run: print settings and cost, and stop.
         quiet: no progress.
+        trajectory: what only trajectory matching needs.
 
     """
 
@@ -134,6 +144,7 @@ class Settings:
     pooling: str | None = None
     eval_networks: int = 20
     eval_epochs: int | None = None
+    eval_batch: int = 256
     eval_augmentation: str | None = None
     whole_epochs: int = 50
     feature_epochs: int = 10
@@ -154,6 +165,9 @@ class Settings:
     resume: bool = False
     dry_run: bool = False
     quiet: bool = False
+    trajectory: Annotated[TrajectorySettings, tyro.conf.arg(name="")] = field(
+        default_factory=TrajectorySettings
+    )
 
     @property
     def variant(self) -> dict[str, Any]:
@@ -175,14 +189,19 @@ NOT_IDENTITY = (
         "repetitions",
         "preset",
     ),
-    *("eval_networks", "eval_epochs", "eval_augmentation", "whole_epochs", "memory_budget"),
+    *("eval_networks", "eval_epochs", "eval_batch", "eval_augmentation", "whole_epochs", "memory_budget"),
 )
 """Settings that a resumed run may have otherwise: they do not change the synthetic set."""
 
 
 def identity(settings: Settings) -> dict[str, Any]:
     """What makes two runs the same run."""
-    return {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in NOT_IDENTITY}
+    values = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in NOT_IDENTITY}
+    trajectory = values.pop("trajectory")
+    if settings.method in trajectories.METHODS:
+        own = {k: v for k, v in vars(trajectory).items() if k not in ("make_experts", "experts")}
+        values.update({f"trajectory {k}": v for k, v in own.items()})
+    return values
 
 
 def nearest(what: str, name: str, choices: Iterable[str]) -> ValueError:
@@ -216,6 +235,12 @@ def with_preset(settings: Settings, preset: str | None) -> Settings:
     if name not in presets():
         raise nearest("preset", name, presets())
     values = {key: value for key, value in presets()[name].items() if key != "description"}
+    if settings.method in trajectories.METHODS:
+        kept = {k: v for k, v in values.items() if k in ("width", "repetitions")}
+        own = trajectories.run_values(settings.method, table_name(settings.dataset), settings.ipc, name)
+        values = {"validation": PUBLISHED_HOLD_OUT, **kept, **own}
+        if table_name(settings.dataset) == "tiny-imagenet" and name != "laptop":
+            values["network"] = "convnetd4"
     return replace(settings, preset=name, compare=small, **values)
 
 
@@ -231,6 +256,8 @@ def published_coefficient(dataset: str, method: str, ipc: int) -> tuple[float, s
     name = table_name(dataset)
     cell = tables.get(name, {}) if isinstance(tables.get(name), dict) else {}
     found = cell.get(method, {}).get(str(ipc))
+    if method in trajectories.METHODS:
+        found = trajectories.published_lambda(method, name, ipc)
     if found is not None:
         return found, f"lambda {found:g}: published for {method} on {name}, {ipc} a class"
     value = tables["otherwise"]
@@ -250,7 +277,7 @@ def check(settings: Settings) -> None:
     choices: list[tuple[str, str, Iterable[str]]] = [
         ("method", settings.method, ALL_METHODS),
         ("distance", settings.distance, DISTANCES),
-        ("initialisation", settings.initialisation or "real", ("noise", "real")),
+        ("initialisation", settings.initialisation or "real", ("noise", "real", "selected")),
         ("forgetting-keep", settings.forgetting_keep, ("highest", "lowest")),
         ("strategy", settings.strategy, ("auto", "loop", "vmap", "grouped")),
         ("compiled", settings.compiled, ("auto", "on", "off")),
@@ -276,10 +303,18 @@ def check(settings: Settings) -> None:
     if settings.sdc is not None and settings.asdc is not None:
         raise ValueError("--sdc and --asdc are two schedules of one coefficient: give one of them")
     correcting = settings.sdc is not None or settings.asdc is not None or settings.hard_threshold is not None
-    if correcting and settings.method not in METHODS:
+    if correcting and settings.method not in DISTILLED:
         raise ValueError(
-            f"--sdc, --asdc and --hard-threshold need one of {', '.join(METHODS)}, not {settings.method}"
+            f"--sdc, --asdc and --hard-threshold need one of {', '.join(DISTILLED)}, not {settings.method}"
         )
+    if settings.initialisation == "selected" and settings.method != "datm":
+        raise ValueError("--initialisation selected needs --method datm: others take noise or real")
+    if settings.method in trajectories.METHODS:
+        settings.trajectory.check()
+        if settings.hard_threshold is not None or settings.sdc_reduction == "per_sample":
+            raise ValueError("--hard-threshold and --sdc-reduction per_sample need gradient matching, not trajectories")
+        if settings.trajectory.teacher_label and settings.method == "datm":
+            raise ValueError("--teacher-label does not go with datm, which learns its labels")
     if settings.hard_threshold is not None and settings.sdc_reduction == "per_sample":
         raise ValueError("--hard-threshold does not go with --sdc-reduction per_sample")
     if settings.method in METHODS:
@@ -289,6 +324,29 @@ def check(settings: Settings) -> None:
         parse_strategy(settings.augmentation)
     if settings.eval_augmentation not in (None, "condensation"):
         named_augmentation(str(settings.eval_augmentation))
+
+
+def _resolved_trajectory(settings: Settings, dataset: Dataset) -> Settings:
+    name, method = table_name(settings.dataset), settings.method
+    row = trajectories.run_values(method, name, settings.ipc, settings.preset)
+    strategy = default_strategy(dataset.flip)
+    sdc = settings.sdc
+    if sdc == PUBLISHED:
+        sdc = published_coefficient(settings.dataset, method, settings.ipc)[0]
+    learned = trajectories.METHODS[method].labels == "learned"
+    probe_every = max(1, settings.iterations // 10) if settings.probe_every is None else settings.probe_every
+    return replace(
+        settings,
+        trajectory=trajectories.filled(
+            settings.trajectory, method, name, settings.ipc, settings.preset, len(dataset.train)
+        ),
+        augmentation=SiameseAugmentation(strategy).name if settings.augmentation is None else settings.augmentation,
+        initialisation=settings.initialisation or row.get("initialisation", "selected" if learned else "real"),
+        learning_rate=settings.learning_rate or row["learning_rate"],
+        sdc=sdc,
+        asdc_steps=settings.asdc_steps or settings.iterations,
+        probe_every=probe_every,
+    )
 
 
 def resolve(settings: Settings, dataset: Dataset) -> Settings:
@@ -302,6 +360,9 @@ def resolve(settings: Settings, dataset: Dataset) -> Settings:
     method = METHODS.get(settings.method)
     strategy = ""
     filled = settings
+    if settings.method in trajectories.METHODS:
+        filled = _resolved_trajectory(settings, dataset)
+        strategy = filled.augmentation or ""
     if method is not None:
         steps, epochs = loop_lengths(
             method.contrastive, settings.ipc, settings.matching_steps, settings.network_epochs

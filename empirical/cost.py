@@ -16,6 +16,7 @@ from empirical.data.datasets import Dataset
 from empirical.gradient_matching.class_gradients import Execution, joint_gradient
 from empirical.gradient_matching.methods import METHODS
 from empirical.network_cost import Cost, measure
+from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
 
 SECOND_ORDER = 3
 """Arithmetic of a gradient's gradient over that of a gradient (forward and backward)."""
@@ -55,7 +56,7 @@ def _distillation(settings: Settings, dataset: Dataset, image: Cost) -> dict[str
 
 
 def estimate(
-    settings: Settings, dataset: Dataset, network: nn.Module, distillations: int, compared: bool
+    settings: Settings, dataset: Dataset, network: nn.Module, distillations: int, compared: bool, experts: int = 0
 ) -> Estimate:
     """Of a whole experiment.
 
@@ -65,6 +66,7 @@ def estimate(
         network: the architecture.
         distillations: how many sets are distilled (or chosen) and evaluated.
         compared: whether random images and the whole training set are evaluated too.
+        experts: how many are still to be trained.
 
     """
     image = measure(network, dataset.shape)
@@ -74,6 +76,14 @@ def estimate(
     parts: dict[str, float] = {}
     if settings.method in METHODS:
         parts = {name: distillations * flop for name, flop in _distillation(settings, dataset, image).items()}
+    own = settings.trajectory
+    if settings.method in TRAJECTORIES:
+        passes = settings.iterations * (own.syn_steps or 1) * min(own.batch_syn or synthetic, synthetic)
+        parts["trajectories"] = distillations * passes * image.training_flop * (1 + SECOND_ORDER)
+        gradients = 2 if TRAJECTORIES[settings.method].experts == "flat" else 1
+        trained = gradients * experts * (own.expert_training_epochs or 1) * len(dataset.train)
+        parts["experts"] = float(trained * image.training_flop)
+        evaluated += distillations * (settings.iterations // (own.eval_it or settings.iterations))
     on_whole = {"herding": settings.feature_epochs, "forgetting": settings.forgetting_epochs}
     if settings.method in on_whole:
         epochs = on_whole[settings.method]

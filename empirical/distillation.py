@@ -21,13 +21,13 @@ import torch
 from torch import Generator, Tensor
 
 from empirical import checkpoint
-from empirical.matched import Matched, Method, is_finite
+from empirical.matched import Matched, Method, StepFailed, is_finite
 from empirical.progress import Reporter
 from empirical.synthetic import SyntheticSet
 from shared.records import MetricsWriter, plain
 
 CHECKPOINT = "checkpoint.safetensors"
-SHOWN = ("distance", "norm", "pull", "loss")
+SHOWN = ("distance", "matching_loss", "norm", "pull", "student_rate", "loss")
 
 
 class Diverged(ArithmeticError):  # noqa: N818
@@ -54,10 +54,23 @@ class OtherRun(ValueError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Step:
-    """How one kind of synthetic tensor moves: v <- momentum v + gradient, x <- x - rate v."""
+    """How one kind of synthetic tensor moves: v <- momentum v + gradient, x <- x - rate v.
+
+    Attributes:
+        rate: of the step.
+        momentum: of the velocity.
+        above: a value at or below this bound stops the run as diverged.
+        lowest: values are kept from falling below this one.
+        average: decay d of a running average e <- d e + (1 - d) x, which is then what is evaluated and handed
+            back in place of x.
+
+    """
 
     rate: float
     momentum: float = 0.5
+    above: float | None = None
+    lowest: float | None = None
+    average: float | None = None
 
 
 @dataclass
@@ -68,7 +81,21 @@ class _State:
     velocities: dict[str, Tensor]
     generator: Generator
     alive: Tensor
+    averages: dict[str, Tensor] = field(default_factory=dict)
+    failed: dict[str, Tensor] = field(default_factory=dict)
     done: int = 0
+
+    def reported(self) -> SyntheticSet:
+        """The set with running averages in place of what they average."""
+        averages: dict[str, Any] = dict(self.averages)
+        return replace(self.synthetic, **averages)
+
+    def why(self) -> str:
+        """Which tensor stopped the run."""
+        wrong = [name for name, failed in self.failed.items() if bool(failed)]
+        if "learning_rate" in wrong:
+            return f"the student's learning rate fell to 0 or below, or is not finite, by step {self.done}"
+        return f"{' and '.join(wrong) or 'a gradient'} (or the gradient) not finite by step {self.done}"
 
     def tensors(self) -> dict[str, Tensor]:
         """The synthetic tensors that move, by name."""
@@ -84,16 +111,18 @@ class Schedule:
         record_seconds: between two writings of metrics, on a device that should not be waited for.
         probe_every: steps between two calls of the probe, which also comes before the first and after the
             last; 0: never.
+        evaluate_every: the same for the evaluation.
 
     """
 
     checkpoint_seconds: float = 30.0
     record_seconds: float = 1.0
     probe_every: int = 0
+    evaluate_every: int = 0
 
 
 DEFAULT_SCHEDULE = Schedule()
-Probe = Callable[[SyntheticSet, int], Mapping[str, float]]
+Probe = Callable[[SyntheticSet, int], Mapping[str, Any]]
 """(synthetic set, steps done) -> numbers for the record; must draw from no generator of the run."""
 
 
@@ -129,7 +158,13 @@ def _update(state: _State, matched: Matched, steps: Mapping[str, Step]) -> None:
     for name, gradient in matched.gradients.items():
         velocity = steps[name].momentum * state.velocities[name] + gradient
         value = tensors[name] - steps[name].rate * velocity
-        finite = finite & torch.isfinite(value).all()
+        if (lowest := steps[name].lowest) is not None:
+            value = value.clamp_min(lowest)
+        sound = torch.isfinite(value).all()
+        if (above := steps[name].above) is not None:
+            sound = sound & (value > above).all()
+        state.failed[name] = ~sound
+        finite = finite & sound
         moved[name] = value, velocity
     accepted = finite if matched.accept is None else finite & matched.accept
     refused = ~finite if matched.accept is None else ~finite & matched.accept
@@ -138,12 +173,16 @@ def _update(state: _State, matched: Matched, steps: Mapping[str, Step]) -> None:
     for name, (value, velocity) in moved.items():
         tensors[name].copy_(torch.where(accepted, value, tensors[name]))
         state.velocities[name] = torch.where(accepted, velocity, state.velocities[name])
+        if (decay := steps[name].average) is not None:
+            moved_average = decay * state.averages[name] + (1 - decay) * value
+            state.averages[name] = torch.where(accepted, moved_average, state.averages[name])
 
 
 def _save(folder: Path, state: _State, method: Method, identity: Mapping[str, Any]) -> None:
     tensors = {
         **{f"synthetic.{name}": tensor for name, tensor in state.tensors().items()},
         **{f"velocity.{name}": tensor for name, tensor in state.velocities.items()},
+        **{f"average.{name}": tensor for name, tensor in state.averages.items()},
         **{f"method.{name}": tensor for name, tensor in method.state().items()},
         "generator": state.generator.get_state(),
     }
@@ -168,6 +207,8 @@ def _resume(folder: Path, state: _State, method: Method, identity: Mapping[str, 
             tensor.copy_(tensors[f"synthetic.{name}"])
     velocities = _part(tensors, "velocity.")
     state.velocities = {name: velocities[name].to(v) for name, v in state.velocities.items()}
+    averages = _part(tensors, "average.")
+    state.averages = {name: averages[name].to(e) for name, e in state.averages.items()}
     state.generator.set_state(tensors["generator"])
     method.load_state(_part(tensors, "method."))
     state.done = document["done"]
@@ -211,6 +252,7 @@ def distil(
     resume: bool = False,
     schedule: Schedule = DEFAULT_SCHEDULE,
     probe: Probe | None = None,
+    evaluation: Probe | None = None,
     title: str = "distilling",
     quiet: bool = False,
 ) -> SyntheticSet:
@@ -227,6 +269,7 @@ def distil(
         resume: go on from the folder's checkpoint, if there is one.
         schedule: when to write.
         probe: measurements along the way.
+        evaluation: of the set along the way, at a pace of its own.
         title: for the progress bar.
         quiet: no progress.
 
@@ -245,6 +288,7 @@ def distil(
         {name: torch.zeros_like(getattr(owned, name)) for name in steps},
         generator,
         torch.tensor(True, device=owned.images.device),
+        {name: getattr(owned, name).clone() for name, step in steps.items() if step.average is not None},
     )
     waiting_costs = owned.images.device.type != "cpu"
     if resume and (folder / CHECKPOINT).exists():
@@ -257,14 +301,17 @@ def distil(
         recorder = _Recorder(writer, progress)
 
         def probed() -> None:
-            every = schedule.probe_every
-            if probe is not None and every and (state.done % every == 0 or state.done == method.steps):
-                writer.write(state.done, **dict(probe(state.synthetic, state.done)))
+            for every, measure in ((schedule.probe_every, probe), (schedule.evaluate_every, evaluation)):
+                if measure is not None and every and (state.done % every == 0 or state.done == method.steps):
+                    writer.write(state.done, **dict(measure(state.reported(), state.done)))
 
         probed()
         saved = written = time.monotonic()
         while state.done < method.steps:
-            matched = method.step(state.synthetic, generator, state.done)
+            try:
+                matched = method.step(state.synthetic, generator, state.done)
+            except StepFailed as failure:
+                raise Diverged(str(failure), state.reported()) from failure
             _update(state, matched, steps)
             recorder.add(state.done, matched)
             state.done += 1
@@ -277,7 +324,7 @@ def distil(
                 written = now
                 if not state.alive:
                     raise Diverged(
-                        bad or f"an image or its gradient is not finite by step {state.done}", owned
+                        bad or state.why(), state.reported()
                     )
             if save:
                 _save(folder, state, method, identity)
@@ -287,4 +334,4 @@ def distil(
                     f"stopped after {state.done} of {method.steps} steps; --resume goes on from there"
                 )
             probed()
-    return state.synthetic
+    return state.reported()

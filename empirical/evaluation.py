@@ -150,6 +150,9 @@ def split_of(dataset: Dataset, name: Literal["test", "validation"]) -> Split:
     return split
 
 
+SplitName = Literal["test", "validation"]
+
+
 def train_and_test(
     dataset: Dataset,
     images: Tensor,
@@ -159,15 +162,15 @@ def train_and_test(
     choice: NetworkChoice,
     count: int,
     seed: int,
-    split: Literal["test", "validation"] = "test",
+    splits: Sequence[SplitName] = ("test",),
     stored_pixels: bool = False,
     progress: training.Progress | None = None,
-) -> Evaluation:
-    """`count` fresh networks trained on `images` [n, C, H, W] and tested at the end.
+) -> dict[SplitName, Evaluation]:
+    """`count` fresh networks trained on `images` [n, C, H, W] and tested at the end, on each of the splits.
 
     `stored_pixels`: the images are uint8 of the data set, to be normalised batch by batch.
     """
-    measured = split_of(dataset, split)
+    measured = {name: split_of(dataset, name) for name in splits}
     dtype = torch.float32 if stored_pixels else images.dtype
     members = fresh_networks(choice, dataset, count, seed, dtype)
 
@@ -184,8 +187,12 @@ def train_and_test(
         prepare=prepare if stored_pixels else None,
         progress=progress,
     )
-    found = prediction.accuracies(members, measured.images, measured.labels, prepare)
-    return Evaluation(choice.name, tuple(found))
+    return {
+        name: Evaluation(
+            choice.name, tuple(prediction.accuracies(members, part.images, part.labels, prepare))
+        )
+        for name, part in measured.items()
+    }
 
 
 def evaluate(
@@ -195,10 +202,24 @@ def evaluate(
     choice: NetworkChoice | None = None,
     count: int = 20,
     seed: int = 0,
-    split: Literal["test", "validation"] = "test",
+    split: SplitName = "test",
     progress: training.Progress | None = None,
 ) -> Evaluation:
-    """Accuracy of `count` fresh networks trained on a synthetic set, on test (or validation) images.
+    """`evaluate_splits` for one split."""
+    return evaluate_splits(synthetic, dataset, protocol, choice, count, seed, (split,), progress)[split]
+
+
+def evaluate_splits(
+    synthetic: SyntheticSet,
+    dataset: Dataset,
+    protocol: Protocol,
+    choice: NetworkChoice | None = None,
+    count: int = 20,
+    seed: int = 0,
+    splits: Sequence[SplitName] = ("test",),
+    progress: training.Progress | None = None,
+) -> dict[SplitName, Evaluation]:
+    """Accuracy of `count` fresh networks trained on a synthetic set, the same networks on each of the splits.
 
     A learned learning rate of the set takes the place of the protocol's.
 
@@ -228,7 +249,7 @@ def evaluate(
         choice or NetworkChoice(),
         count,
         seed,
-        split,
+        splits,
         progress=progress,
     )
 
@@ -253,10 +274,10 @@ def evaluate_whole(
         choice or NetworkChoice(),
         count,
         seed,
-        split,
+        (split,),
         stored_pixels=True,
         progress=progress,
-    )
+    )[split]
 
 
 @dataclass(frozen=True)

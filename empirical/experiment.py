@@ -32,6 +32,8 @@ from empirical.probe import DifficultyProbe
 from empirical.seeds import generator
 from empirical.synthetic import SyntheticSet
 from empirical.training import COMPILE_FROM_FLOP
+from empirical.trajectory_matching import make as trajectory
+from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
 from shared.records import write_config
 
 
@@ -60,7 +62,10 @@ class Experiment:
     @property
     def protocol(self) -> Protocol:
         """How the set is judged."""
-        return Protocol(self.settings.eval_epochs or 0, self.settings.eval_augmentation or "none")
+        settings = self.settings
+        return Protocol(
+            settings.eval_epochs or 0, settings.eval_augmentation or "none", batch=settings.eval_batch
+        )
 
     def network(self) -> networks.Classifier:
         """A network of the experiment's architecture on the data's device."""
@@ -159,6 +164,98 @@ def _gradient_matching(experiment: Experiment) -> SyntheticSet:
 
 for _name in METHODS:
     maker(_name)(_gradient_matching)
+
+
+def _trajectory_matching(experiment: Experiment) -> SyntheticSet:
+    settings, dataset = experiment.settings, experiment.dataset
+    own, strategy = settings.trajectory, settings.augmentation or "none"
+    network = experiment.network()
+    pool = trajectory.experts_of(dataset, experiment.choice, settings.method, own, strategy, settings.quiet)
+    start = trajectory.starting_set(
+        dataset,
+        pool,
+        network,
+        settings.method,
+        own,
+        settings.ipc,
+        settings.initialisation or "real",
+        experiment.seed,
+    )
+    every = settings.probe_every or 0
+    protocol, choice = experiment.protocol, experiment.choice
+    return trajectory.distilled(
+        dataset,
+        network,
+        pool,
+        start,
+        settings.method,
+        own,
+        iterations=settings.iterations,
+        image_step=Step(settings.learning_rate or 0.1, settings.momentum),
+        correction=correction_of(settings),
+        augmentation=strategy,
+        seed=experiment.seed,
+        folder=experiment.folder,
+        run_identity={**identity(settings), "seed": experiment.seed, "data": dataset.fingerprint},
+        resume=settings.resume,
+        probe_every=every,
+        probe=trajectory.probes(dataset, choice, pool, network, own, settings.ipc) if every else None,
+        evaluation=trajectory.evaluation_points(
+            dataset, protocol, choice, settings.eval_networks, experiment.seed
+        ),
+        title=f"{settings.method} {settings.dataset}",
+        quiet=settings.quiet,
+    )
+
+
+def missing_experts(experiment: Experiment) -> int:
+    """Experts that the run needs and that are not there yet; 0 for other methods."""
+    settings = experiment.settings
+    if settings.method not in TRAJECTORIES:
+        return 0
+    own = settings.trajectory
+    recipe = trajectory.expert_recipe(settings.method, own, settings.augmentation or "none")
+    folder = own.experts or trajectory.expert_folder(
+        prepared(settings, experiment.dataset, fitted=False), experiment.choice, recipe
+    )
+    return sum(not trajectory.file_of(folder, i).exists() for i in range(own.expert_count or 1))
+
+
+def experts_command(settings: Settings) -> str:
+    """The command that makes the experts of a run."""
+    own = settings.trajectory
+    words = [
+        "python -m empirical.experts",
+        f"--dataset {settings.dataset}",
+        f"--kind {TRAJECTORIES[settings.method].experts}",
+        f"--count {own.expert_count}",
+        f"--epochs {own.expert_training_epochs}",
+        f"--network {settings.network}",
+        f"--augmentation {settings.augmentation}",
+        f"--validation {settings.validation:g}",
+        f"--seed {settings.seed}" if settings.validation else "",
+        f"--rate {own.expert_rate:g} --batch {own.expert_batch}",
+        f"--rho {own.rho:g} --alpha {own.alpha:g}" if TRAJECTORIES[settings.method].experts == "flat" else "",
+        "--zca" if own.zca else "",
+        *(f"--{name} {value}" for name, value in settings.variant.items()),
+        f"--out {own.experts}" if own.experts else "",
+        f"--data-root {settings.data_root}" if settings.data_root else "",
+    ]
+    return " ".join(word for word in words if word)
+
+
+def prepared(settings: Settings, dataset: Dataset, fitted: bool = True) -> Dataset:
+    """The data as the method sees them: whitened where it asks for that.
+
+    `fitted` false: only the description is right, which is quick and enough to find a folder.
+    """
+    if settings.method not in TRAJECTORIES or not settings.trajectory.zca:
+        return dataset
+    return trajectory.whitened(dataset, fitted)
+
+
+for _name in TRAJECTORIES:
+    maker(_name)(_trajectory_matching)
 
 
 @maker("random")

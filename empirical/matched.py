@@ -10,6 +10,10 @@ from torch import Generator, Tensor
 from empirical.synthetic import SyntheticSet
 
 
+class StepFailed(ArithmeticError):  # noqa: N818
+    """A method cannot make its next step, for a reason that no other draw of the run would mend."""
+
+
 @dataclass(frozen=True)
 class Matched:
     """What one matching step found.

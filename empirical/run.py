@@ -30,6 +30,7 @@ from rich.table import Table
 from empirical import cost, networks, synthetic
 from empirical.checkpoint import FolderInUse, Lock
 from empirical.config import (
+    DISTILLED,
     PUBLISHED,
     Settings,
     check,
@@ -43,11 +44,13 @@ from empirical.data.datasets import DataError, Dataset, load
 from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole, spread
-from empirical.experiment import Experiment, correction_of, make
+from empirical.experiment import Experiment, correction_of, experts_command, make, missing_experts, prepared
 from empirical.gradient_matching.hard_threshold import HardThreshold
-from empirical.gradient_matching.methods import METHODS
 from empirical.progress import EpochCounter, Reporter, duration
 from empirical.seeds import generator
+from empirical.trajectory_matching.scores import scores, skipped_share
+from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
+from empirical.trajectory_matching.settings import TrajectorySettings
 from shared.records import CONFIG, SUMMARY, read, write_config, write_json, write_summary
 
 TYPED = "settings.json"
@@ -118,6 +121,9 @@ def _stored(folder: Path) -> dict[str, Any]:
     stored = json.loads(file.read_text(encoding="utf-8"))["settings"]
     known = {f.name for f in fields(Settings)}
     values = {name: value for name, value in stored.items() if name in known}
+    if isinstance(own := values.get("trajectory"), dict):
+        nested: dict[str, Any] = {**own, "experts": Path(own["experts"]) if own["experts"] else None}
+        values["trajectory"] = TrajectorySettings(**nested)
     values["asdc"] = tuple(values["asdc"]) if values.get("asdc") else None
     for name in ("data_root", "out"):
         values[name] = Path(values[name]) if values.get(name) else None
@@ -134,14 +140,20 @@ def parse(arguments: Sequence[str]) -> Settings:
     """
     arguments = _bare_flag(arguments)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("dataset", "preset", "out"):
+    for name in ("dataset", "preset", "out", "method", "ipc"):
         first.add_argument(f"--{name}")
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(arguments)
     if known.resume and known.out and not (known.dataset or known.preset):
         defaults = Settings(**_stored(Path(known.out)))
     else:
-        settings = replace(Settings(), dataset=known.dataset) if known.dataset else Settings()
+        settings = Settings()
+        if known.dataset:
+            settings = replace(settings, dataset=known.dataset)
+        if known.method:
+            settings = replace(settings, method=known.method)
+        if known.ipc and known.ipc.isdecimal():
+            settings = replace(settings, ipc=int(known.ipc))
         defaults = with_preset(settings, known.preset)
     return tyro.cli(
         Settings, args=arguments, default=defaults, prog="python -m empirical.run", description=__doc__
@@ -197,7 +209,7 @@ class Plan:
 def _plan(settings: Settings, dataset: Dataset) -> Plan:
     plain = settings.sdc is None and settings.asdc is None
     variants = {settings.method if plain else f"{settings.method} + SDC": resolve(settings, dataset)}
-    if settings.compare and plain and settings.method in METHODS:
+    if settings.compare and plain and settings.method in DISTILLED:
         corrected = resolve(replace(settings, sdc="published"), dataset)
         variants[f"{settings.method} + SDC {corrected.sdc:g}"] = corrected
     return Plan(variants, settings.compare)
@@ -216,9 +228,10 @@ def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -
     """Settings, cost and expected time on this device."""
     settings = plan.settings
     experiment = Experiment(settings, dataset, Path(), settings.seed)
+    missing = missing_experts(experiment)
     network = experiment.network()
     distillations = len(plan.variants) * settings.repetitions
-    expected = cost.estimate(settings, dataset, network, distillations, plan.compared)
+    expected = cost.estimate(settings, dataset, network, distillations, plan.compared, missing)
     seconds = expected.seconds(cost.speed(network, dataset))
     total = sum(seconds.values())
     preset = presets()[settings.preset]["description"]
@@ -239,6 +252,13 @@ def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -
         f"{expected.memory / 1e9:.2g} GB of memory",
         highlight=False,
     )
+    own = settings.trajectory
+    if missing and not settings.dry_run and own.make_experts is not True:
+        needed = f"{missing} experts are missing; making them takes about {duration(seconds['experts'])}"
+        if own.make_experts is False or seconds["experts"] > LONG:
+            raise ValueError(
+                f"{needed}: run {experts_command(settings)}, or allow it here with --make-experts True"
+            )
     free = cost.available(dataset.device)
     if expected.memory > free:
         raise ValueError(
@@ -278,18 +298,36 @@ def _whole(experiment: Experiment) -> Evaluation:
         )
 
 
-def _finished(experiment: Experiment) -> Evaluation | None:
-    """The evaluation of a set that a resumed run had finished before; None: still to be made."""
+def _finished(experiment: Experiment) -> dict[str, Evaluation] | None:
+    """The evaluations of a set that a resumed run had finished before; None: still to be made."""
     if not experiment.settings.resume or not (experiment.folder / SUMMARY).exists():
         return None
-    found = (read(experiment.folder).summary or {}).get("evaluation")
-    return Evaluation(found["network"], tuple(found["accuracies"])) if found else None
+    found = (read(experiment.folder).summary or {}).get("evaluations", {})
+    return {name: Evaluation(e["network"], tuple(e["accuracies"])) for name, e in found.items()} or None
 
 
-def _make_and_evaluate(experiment: Experiment, name: str) -> Evaluation:
-    evaluation = _evaluated(make(experiment), experiment, name)
-    write_summary(experiment.folder, {"name": name, "evaluation": evaluation.describe()})
-    return evaluation
+def _make_and_evaluate(experiment: Experiment, name: str) -> dict[str, Evaluation]:
+    """Of trajectory matching three numbers from its evaluation points, else the evaluation of what was made."""
+    made = make(experiment)
+    recorded = read(experiment.folder).metrics() if experiment.settings.method in TRAJECTORIES else []
+    points = scores(recorded, experiment.choice.name)
+    more: dict[str, Any] = {}
+    if points is None:
+        found = {name: _evaluated(made, experiment, name)}
+    else:
+        found = {f"{name}, last": points.last, f"{name}, max of {points.points} points": points.maximum}
+        if points.chosen is not None:
+            found[f"{name}, chosen on validation"] = points.chosen
+        more = {"steps": points.steps, "skipped_share": skipped_share(recorded)}
+        if more["skipped_share"]:
+            print(f"{name}: {more['skipped_share']:.0%} of the iterations skipped (matching loss above threshold)")
+    first = next(iter(found.values()))
+    evaluations = {key: e.describe() for key, e in found.items()}
+    write_summary(
+        experiment.folder,
+        {"name": name, "evaluation": first.describe(), "evaluations": evaluations, **more},
+    )
+    return found
 
 
 def _run(plan: Plan, dataset: Dataset, folder: Path) -> Results:
@@ -307,7 +345,8 @@ def _run(plan: Plan, dataset: Dataset, folder: Path) -> Results:
                 results.add("whole", _whole(here))
                 continue
             own = Experiment(variant, dataset, plan.folder(folder, name, repetition), seed)
-            results.add(name, _finished(own) or _make_and_evaluate(own, name))
+            for label, evaluation in (_finished(own) or _make_and_evaluate(own, name)).items():
+                results.add(label, evaluation)
     if settings.repetitions > 1:
         write_config(folder, settings, device=str(dataset.device), data=dataset.describe())
     if plan.compared and settings.method != "whole":
@@ -337,6 +376,8 @@ def execute(settings: Settings, console: Console) -> None:
     _announce(plan, dataset, settings, console)
     if settings.dry_run:
         return
+    dataset = prepared(plan.settings, dataset)
+    plan = _plan(settings, dataset)
     with Lock(folder):
         _refuse_used(folder, settings)
         write_json(folder / TYPED, {"settings": settings})

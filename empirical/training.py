@@ -113,6 +113,23 @@ Progress = Callable[[int], None]
 """`progress(n)`: n more epochs of a network are done (epochs of several networks add up); from any thread."""
 
 
+class Descent(Protocol):
+    """What replaces the plain gradient in a step, such as sharpness-aware minimisation."""
+
+    def __call__(
+        self, gradients: Callable[[], list[Tensor]], parameters: Sequence[Tensor], leading: int
+    ) -> list[Tensor]:
+        """The direction of a step.
+
+        Args:
+            gradients: the batch's gradients at the parameters as they are when it is called.
+            parameters: may be moved meanwhile, but are handed back as they were.
+            leading: number of axes in front of a parameter's own: 1 for networks stacked along the first.
+
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Job:
     """Everything that a call to `train` says about data and recipe."""
@@ -125,6 +142,13 @@ class Job:
     observe: Observer | None
     after_epoch: EpochHook | None
     progress: Progress | None
+    descent: Descent | None = None
+
+    def direction(
+        self, gradients: Callable[[], list[Tensor]], parameters: Sequence[Tensor], leading: int = 0
+    ) -> list[Tensor]:
+        """What a step follows: the gradients, or what the descent makes of them."""
+        return gradients() if self.descent is None else self.descent(gradients, parameters, leading)
 
     def order(self, generator: Generator) -> Tensor:
         """One epoch's order of the images, [n]; unshuffled where one batch holds all."""
@@ -157,6 +181,7 @@ def train(
     observe: Observer | None = None,
     after_epoch: EpochHook | None = None,
     progress: Progress | None = None,
+    descent: Descent | None = None,
 ) -> None:
     """Train networks of one architecture in place, all on the same set; they end in evaluation mode.
 
@@ -174,6 +199,7 @@ def train(
         observe: sees every training step's logits; not for stacked networks.
         after_epoch: called for each network after each epoch.
         progress: told how many epochs of how many networks were just done.
+        descent: makes a step's direction from the gradients; None: the gradient itself.
 
     Raises:
         ValueError: numbers of networks and generators, or of images and labels, differ; no images; a strategy
@@ -190,7 +216,7 @@ def train(
         return
     if strategy == "stacked" and (observe is not None or has_batch_norm(networks[0])):
         raise ValueError("networks with batch norm, or observed step by step, cannot be stacked")
-    job = Job(images, labels, recipe, augmentation, prepare, observe, after_epoch, progress)
+    job = Job(images, labels, recipe, augmentation, prepare, observe, after_epoch, progress, descent)
     for network in networks:
         network.train()
     chosen = choose(networks, images.device, observe) if strategy == "auto" else strategy
@@ -269,10 +295,18 @@ def _train_one(
             whole = len(indices) == len(job.images)
             images = job.images if whole else job.images[indices]
             labels = job.labels if whole else job.labels[indices]
-            gradients, logits = gradient(network, job.inputs(images, generator), labels)
+            seen: list[Tensor] = []
+            inputs = job.inputs(images, generator)
+
+            def gradients(inputs: Tensor = inputs, labels: Tensor = labels, seen: list[Tensor] = seen) -> list[Tensor]:
+                found, logits = gradient(network, inputs, labels)
+                seen.append(logits)
+                return found
+
+            direction = job.direction(gradients, parameters)
             if job.observe is not None:
-                job.observe(index, indices, logits)
-            buffers = sgd_step(parameters, gradients, buffers, job.recipe.rate(epoch), job.recipe)
+                job.observe(index, indices, seen[0])
+            buffers = sgd_step(parameters, direction, buffers, job.recipe.rate(epoch), job.recipe)
         if job.after_epoch is not None:
             job.after_epoch(index, epoch, parameters)
         if job.progress is not None:
@@ -331,10 +365,14 @@ def _train_stack(
         if epoch == job.recipe.full_rate_epochs:
             buffers = None
         for images, labels in _stacked_batches(generators, job):
-            logits = functional.many(parameters, images)
-            loss = cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="sum")
-            gradients = torch.autograd.grad(loss / images.shape[1], parameters)
-            buffers = sgd_step(parameters, gradients, buffers, job.recipe.rate(epoch), job.recipe)
+
+            def gradients(images: Tensor = images, labels: Tensor = labels) -> list[Tensor]:
+                logits = functional.many(parameters, images)
+                loss = cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="sum")
+                return list(torch.autograd.grad(loss / images.shape[1], parameters))
+
+            direction = job.direction(gradients, parameters, leading=1)
+            buffers = sgd_step(parameters, direction, buffers, job.recipe.rate(epoch), job.recipe)
         if job.after_epoch is not None:
             for index in range(len(networks)):
                 job.after_epoch(first + index, epoch, [p[index].detach() for p in parameters])

@@ -1,0 +1,198 @@
+"""Trajectory matching against a plain unrolled loop, in one run: `python -m benchmarks.trajectory_matching`.
+
+The reference is the published way: a functional network, N inner steps with `create_graph=True`, one backward pass
+through all of them. Variants are timed in turn, best of several; memory is the peak resident size of a fresh process a
+row, less what it has before the first iteration. Each row is one JSON line; the ratios are what counts.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from empirical import networks
+from empirical.correction import SampleDifficultyCorrection
+from empirical.networks import Functional
+from empirical.trajectory_matching.adjoint import InnerStep, SyntheticInputs, pull_back, student_rollout
+from empirical.trajectory_matching.compiled import Compiled
+from empirical.trajectory_matching.penalty import TrajectoryPenalty
+from empirical.trajectory_matching.student import Chunked, Eager, TrainingLoss
+
+
+class Case:
+    """One size: a network, a synthetic set, a segment of a trajectory."""
+
+    def __init__(
+        self, width: int, ipc: int, steps: int, depth: int, side: int, classes: int, batch: int, device: str
+    ):
+        g = torch.Generator().manual_seed(0)
+        network = networks.build("convnet", (3, side, side), classes, g, width=width, depth=depth).to(device)
+        self.functional = Functional(network)
+        self.loss = TrainingLoss(self.functional)
+        self.start = self.functional.flatten([p.detach() for p in network.parameters()])
+        self.target = self.start + 0.01 * torch.randn(self.start.shape, generator=g).to(device)
+        self.images = torch.randn(classes * ipc, 3, side, side, generator=g).to(device)
+        self.labels = torch.arange(classes, device=device).repeat_interleave(ipc)
+        self.rate = torch.tensor(0.01, device=device)
+        count = min(batch, len(self.images)) if batch else len(self.images)
+        self.steps = [InnerStep(torch.arange(count, device=device))] * steps
+
+    def unrolled(self) -> None:
+        """The reference."""
+        images, rate = self.images.clone().requires_grad_(), self.rate.clone().requires_grad_()
+        theta = self.start.clone().requires_grad_()
+        for step in self.steps:
+            loss = self.loss(theta, images[step.indices], self.labels[step.indices])
+            (g,) = torch.autograd.grad(loss, theta, create_graph=True)
+            theta = theta - rate * g
+        scale = (self.start - self.target).square().sum()
+        torch.autograd.grad((theta - self.target).square().sum() / scale, [images, rate])
+
+    def adjoint(self, student: Eager | Compiled | Chunked, propagate: bool = True, weight: float = 0.0) -> None:
+        """Ours."""
+        inputs = SyntheticInputs(self.images, self.labels)
+        rollout = student_rollout(student, self.start, inputs, self.steps, self.rate)
+        penalty = TrajectoryPenalty(SampleDifficultyCorrection(weight)) if weight else None
+        pull_back(
+            student,
+            rollout,
+            self.target,
+            inputs,
+            self.steps,
+            self.rate,
+            propagate=propagate,
+            penalty=penalty,
+        )
+
+
+def variants(case: Case, names: Sequence[str], chunk: int) -> dict[str, Callable[[], None]]:
+    """Name -> one iteration."""
+    eager: Eager | Chunked = Chunked(Eager(case.loss), chunk) if chunk else Eager(case.loss)
+    known: dict[str, Callable[[], None]] = {
+        "unrolled": case.unrolled,
+        "exact": lambda: case.adjoint(eager),
+        "exact + SDC": lambda: case.adjoint(eager, weight=0.002),
+        "TESLA": lambda: case.adjoint(eager, propagate=False),
+    }
+    if "compiled" in names:
+        compiled = Compiled(case.loss)
+        known["compiled"] = lambda: case.adjoint(compiled)
+    if "compiled, CUDA graphs" in names:
+        graphs = Compiled(case.loss, mode="reduce-overhead")
+        known["compiled, CUDA graphs"] = lambda: case.adjoint(graphs)
+    return {name: known[name] for name in names}
+
+
+def timed(case: Case, names: Sequence[str], rounds: int, chunk: int) -> dict[str, float]:
+    """Seconds of an iteration, best of `rounds`, the variants in turn."""
+    wait = torch.cuda.synchronize if case.images.is_cuda else lambda: None
+    best: dict[str, float] = {}
+    for round_ in range(rounds + 1):  # the first warms up and compiles
+        for name, once in variants_cached(case, names, chunk).items():
+            wait()
+            begun = time.perf_counter() if case.images.is_cuda else time.process_time()
+            once()
+            wait()
+            now = time.perf_counter() if case.images.is_cuda else time.process_time()
+            if round_:
+                best[name] = min(best.get(name, float("inf")), now - begun)
+    return best
+
+
+_made: dict[int, dict[str, Callable[[], None]]] = {}
+
+
+def variants_cached(case: Case, names: Sequence[str], chunk: int) -> dict[str, Callable[[], None]]:
+    """The same objects for every round, so that a variant compiles once."""
+    return _made.setdefault(id(case), variants(case, names, chunk))
+
+
+def first_order(case: Case, rounds: int) -> dict[str, float]:
+    """Seconds of one first-order step of an expert or an evaluation network, eager and compiled."""
+    students: dict[str, Eager | Compiled] = {"eager": Eager(case.loss), "compiled": Compiled(case.loss)}
+    best: dict[str, float] = {}
+    for round_ in range(rounds + 1):
+        for name, student in students.items():
+            begun = time.process_time()
+            student.first(case.start, case.images, case.labels)
+            if round_:
+                best[name] = min(best.get(name, float("inf")), time.process_time() - begun)
+    return best
+
+
+def extra_memory(case: Case, once: Callable[[], None]) -> float:
+    """MiB that one iteration takes at its peak beyond what is held before."""
+    if case.images.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        once()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is resident now
+    before = resident("VmRSS")
+    once()
+    return (resident("VmHWM") - before) / 1024
+
+
+def resident(name: str) -> int:
+    """KiB that this process holds (VmRSS) or held at most (VmHWM); Linux."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def memory_row(arguments: argparse.Namespace, name: str, steps: int) -> dict[str, float]:
+    """Peak memory of one variant at one N, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.trajectory_matching", "--memory-of", name, "--steps", str(steps)]
+    for option in ("width", "ipc", "depth", "side", "classes", "batch", "chunk", "device"):
+        command += [f"--{option}", str(getattr(arguments, option))]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def make_case(a: argparse.Namespace, steps: int) -> Case:
+    return Case(a.width, a.ipc, steps, a.depth, a.side, a.classes, a.batch, a.device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("width", 32), ("ipc", 1), ("depth", 3), ("side", 32), ("classes", 10)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--batch", type=int, default=0, help="synthetic images an inner step; 0: all")
+    parser.add_argument("--chunk", type=int, default=0, help="images whose graph is held at once; 0: all")
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 40])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--variants", nargs="+", default=["unrolled", "exact", "exact + SDC", "TESLA"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--first-order", action="store_true", help="also steps of experts and evaluation networks")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    if a.memory_of:
+        case = make_case(a, a.steps[0])
+        once = variants(case, [a.memory_of], a.chunk)[a.memory_of]
+        stored = 4 * case.functional.size * a.steps[0] / 2**20
+        print(json.dumps({"MiB": extra_memory(case, once), "of which stored vectors": stored}))
+        return
+    size = {n: getattr(a, n) for n in ("width", "ipc", "depth", "side", "classes", "batch", "chunk")}
+    for steps in a.steps:
+        seconds = timed(make_case(a, steps), a.variants, a.rounds, a.chunk)
+        base = seconds.get("unrolled")
+        for name, value in seconds.items():
+            line: dict[str, object] = {**size, "N": steps, "variant": name, "ms an inner step": 1e3 * value / steps}
+            if base:
+                line["time / unrolled"] = value / base
+            if not a.no_memory and not name.startswith("compiled"):
+                line.update(memory_row(a, name, steps))
+            print(json.dumps(line), flush=True)
+    if a.first_order:
+        found = first_order(make_case(a, 1), 10 * a.rounds)
+        print(json.dumps({**size, "first order, eager / compiled": found["eager"] / found["compiled"]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""One file an expert: its snapshots, memory-mapped, behind a JSON header that says how they came about.
+
+The file is a safetensors file with one float32 tensor `snapshots` [epochs + 1, P] (row 0 is the initialisation) and
+a header: `identity` (data, preprocessing, network, recipe: what a run must share with its experts), seed, accuracy
+after each epoch, a checksum a row. Only the rows asked for are read. It is written row by row beside its place and
+renamed when it is whole, so a partial file is never read. No pickle.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from shared.records import plain
+
+FORMAT = "easy-or-hard expert trajectory"
+SCHEMA = 1
+TENSOR = "snapshots"
+
+
+class BadExpert(ValueError):  # noqa: N818
+    """An expert that is missing, damaged, of another schema, or of another run."""
+
+    exit_status = 2
+
+
+def file_of(folder: Path, index: int) -> Path:
+    """Where expert number `index` lies."""
+    return folder / f"expert-{index:04d}.safetensors"
+
+
+def write(path: Path, rows: Iterable[Tensor], count: int, size: int, header: Mapping[str, Any]) -> Path:
+    """Streams `count` rows [size] into a file that appears whole or not at all.
+
+    Raises:
+        ValueError: the rows are not as many, or not of that size.
+
+    """
+    header = {"format": FORMAT, "schema": SCHEMA, **plain(header)}
+    part = path.with_name(f".{path.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    sums: list[int] = []
+    data = part.with_suffix(".rows")
+    try:
+        with data.open("wb") as file:
+            for row in rows:
+                if row.shape != (size,):
+                    raise ValueError(f"a snapshot has {size} numbers, not {list(row.shape)}")
+                raw = row.detach().cpu().contiguous().float().numpy().tobytes()
+                sums.append(zlib.crc32(raw))
+                file.write(raw)
+        if len(sums) != count:
+            raise ValueError(f"{count} snapshots are needed, got {len(sums)}")
+        described = {
+            "__metadata__": {"header": json.dumps({**header, "checksums": sums})},
+            TENSOR: {"dtype": "F32", "shape": [count, size], "data_offsets": [0, 4 * count * size]},
+        }
+        encoded = json.dumps(described).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        with part.open("wb") as file, data.open("rb") as source:
+            file.write(len(encoded).to_bytes(8, "little") + encoded)
+            while block := source.read(1 << 22):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        data.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+    return path
+
+
+@dataclass(frozen=True)
+class ExpertFile:
+    """One expert on disk.
+
+    Attributes:
+        path: of the file.
+        header: its provenance.
+        snapshots: rows in the file, epochs + 1.
+        size: numbers a row, P.
+
+    """
+
+    path: Path
+    header: dict[str, Any]
+    snapshots: int
+    size: int
+
+    @staticmethod
+    def open(path: Path) -> "ExpertFile":
+        """Reads the header only.
+
+        Raises:
+            BadExpert: no such file, not an expert, or a damaged one.
+
+        """
+        if not path.is_file():
+            raise BadExpert(f"no expert {path}; make experts with python -m empirical.experts")
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("header", "{}"))
+                if header.get("format") != FORMAT:
+                    raise BadExpert(f"{path} is a safetensors file, but not an expert written here")
+                if header.get("schema") != SCHEMA:
+                    raise BadExpert(f"{path}: schema {header.get('schema')}, this version reads schema {SCHEMA}")
+                count, size = file.get_slice(TENSOR).get_shape()
+        except (SafetensorError, json.JSONDecodeError, OSError) as error:
+            raise BadExpert(f"{path} is damaged ({error}); remove it and make it again") from error
+        return ExpertFile(path, header, count, size)
+
+    def rows(self, *epochs: int) -> list[Tensor]:
+        """The snapshots after these epochs, each a fresh float32 [P] on the CPU.
+
+        Raises:
+            BadExpert: a row is not what was written, or not finite.
+
+        """
+        found = []
+        with safe_open(str(self.path), framework="pt") as file:
+            snapshots = file.get_slice(TENSOR)
+            for epoch in epochs:
+                row = snapshots[epoch : epoch + 1][0].clone()
+                if zlib.crc32(row.numpy().tobytes()) != self.header["checksums"][epoch]:
+                    raise BadExpert(f"{self.path} is damaged at epoch {epoch}; remove it and make it again")
+                if not torch.isfinite(row).all():
+                    raise BadExpert(f"{self.path} diverged: its snapshot of epoch {epoch} is not finite")
+                found.append(row)
+        return found
+
+    def require(self, identity: Mapping[str, Any]) -> None:
+        """Refuses an expert of another data set, preprocessing, network or recipe.
+
+        Raises:
+            BadExpert: naming the first thing that differs and both values.
+
+        """
+        theirs, ours = self.header["identity"], plain(identity)
+        for key in sorted({*theirs, *ours}):
+            if theirs.get(key) != ours.get(key):
+                raise BadExpert(
+                    f"{self.path} was made with {key} = {theirs.get(key)!r}, this run has {ours.get(key)!r}: "
+                    "name another folder with --experts, or change the run"
+                )

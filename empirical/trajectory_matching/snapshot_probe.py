@@ -1,0 +1,34 @@
+"""The gradient norm of the whole synthetic set at fixed expert snapshots, un-augmented.
+
+The norm of the inner gradients depends strongly on the start epoch that an iteration draws; here the snapshots stay
+the same all along a run, which shows what the set itself does (Figure 1(c) of arXiv 2408.12483).
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from empirical.networks import Functional
+from empirical.synthetic import SyntheticSet
+from empirical.trajectory_matching.experts import ExpertPool
+from empirical.trajectory_matching.starts import StartEpochs
+from empirical.trajectory_matching.student import Eager, TrainingLoss
+
+EXPERTS, EPOCHS = 4, 4
+
+
+class SnapshotProbe:
+    """Callable `(synthetic set, steps) -> numbers`; at most 4 experts at 4 epochs spread over the start range."""
+
+    def __init__(self, pool: ExpertPool, network: nn.Module, starts: StartEpochs):
+        epochs = torch.linspace(starts.low, starts.high - 1, EPOCHS).round().int().unique().tolist()
+        self._snapshots = [row for file in pool.files[:EXPERTS] for row in file.rows(*epochs)]
+        self._functional = Functional(network)
+
+    def __call__(self, synthetic: SyntheticSet, steps: int) -> Mapping[str, float]:
+        """Mean over the snapshots of |grad of the training loss on all of S|."""
+        student = Eager(TrainingLoss(self._functional, synthetic.label_kind))
+        images, labels = synthetic.images.detach(), synthetic.labels.detach()
+        norms = [student.first(row.to(images), images, labels)[1].norm() for row in self._snapshots]
+        return {"norm_at_fixed_snapshots": float(torch.stack(norms).mean())}
