@@ -53,7 +53,7 @@ def both_ways(dataset: Dataset, folder: Path, **changes: Any) -> tuple[list[Synt
         {"method": "dsa", "ipc": 2, "matching_steps": 1, "network_epochs": 0, "sdc_reduction": "per_sample"},
         {"method": "dsac", "ipc": 2, "matching_steps": 1, "network_epochs": 0, "warm_up_iterations": 1,
          "sdc_reduction": "per_sample"},
-        {"method": "dc", "ipc": 2, "matching_steps": 1, "network_epochs": 0, "hard_threshold": 3.0},
+        {"method": "dc", "ipc": 2, "matching_steps": 1, "network_epochs": 0, "hard_threshold": 8.5},
         {"method": "dc", "norm": "batch"},
     ],
     ids=lambda c: "-".join(map(str, c.values())),
