@@ -34,7 +34,7 @@ class Launcher(Protocol):
         ...
 
 
-class NotInstalled(ImportError):
+class NotInstalled(ImportError):  # noqa: N818
     """An optional package is missing."""
 
     exit_status = 2

@@ -1,11 +1,11 @@
 """What has been run: each cell's state is read from its folder, so nothing can be out of step with it.
 
-    missing    nothing there
-    running    a process holds the folder's lock
-    begun      killed or stopped on the way; goes on from its checkpoint
-    done       summary.json with an evaluation
-    diverged   failure.json: a loss or an image was no longer finite; a result, not repeated unless asked for
-    failed     failure.json: anything else; tried again by the next command
+missing    nothing there
+running    a process holds the folder's lock
+begun      killed or stopped on the way; goes on from its checkpoint
+done       summary.json with an evaluation
+diverged   failure.json: a loss or an image was no longer finite; a result, not repeated unless asked for
+failed     failure.json: anything else; tried again by the next command
 """
 
 from __future__ import annotations
