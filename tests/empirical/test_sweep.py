@@ -23,7 +23,11 @@ from empirical.sweep.launch import Cluster, Local
 from empirical.sweep.options import Axes, blocks_of, named, parse
 from empirical.sweep.work import data_of, run_group
 
-TINY = ["--iterations", "2", "--batch-real", "4", "--width", "4", "--depth", "2", "--eval-networks", "2", "--eval-epochs", "1", "--probe-every", "0", "--whole-epochs", "1", "--device", "cpu", "--quiet", "--workers", "1"]
+TINY = [
+    *("--iterations", "2", "--batch-real", "4", "--width", "4", "--depth", "2", "--eval-networks", "2"),
+    *("--eval-epochs", "1", "--probe-every", "0", "--whole-epochs", "1"),
+    *("--device", "cpu", "--quiet", "--workers", "1"),
+]
 THREE = ["--methods", "dsa", "--lambdas", "0", "-1e-2", "0.1"]
 
 
