@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from collections.abc import Generator as Coroutine
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -122,12 +123,16 @@ class Schedule:
 
 
 DEFAULT_SCHEDULE = Schedule()
+Request = tuple[SyntheticSet, Generator, int]
+"""What a method's `step` takes: synthetic set, generator, number of the step."""
+Lane = Coroutine[Request, Matched, SyntheticSet]
+"""One distillation, suspended at each step: yields what the step takes, is sent what it found."""
 Probe = Callable[[SyntheticSet, int], Mapping[str, Any]]
 """(synthetic set, steps done) -> numbers for the record; must draw from no generator of the run."""
 
 
 @dataclass
-class _Interruption:
+class Interruption:
     """Turns the first SIGINT or SIGTERM into a flag that is looked at between steps; a second one acts as
     usual.
     """
@@ -135,7 +140,7 @@ class _Interruption:
     seen: bool = False
     _before: dict[int, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> "_Interruption":
+    def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
@@ -241,6 +246,79 @@ class _Recorder:
         return bad
 
 
+def lane(
+    method: Method,
+    synthetic: SyntheticSet,
+    generator: Generator,
+    steps: Mapping[str, Step],
+    folder: Path,
+    identity: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    schedule: Schedule = DEFAULT_SCHEDULE,
+    probe: Probe | None = None,
+    evaluation: Probe | None = None,
+    title: str = "distilling",
+    quiet: bool = False,
+    interruption: Interruption,
+) -> Lane:
+    """One distillation as a coroutine, so that several can go in step and share work.
+
+    Arguments, result (at the coroutine's end) and errors are those of `distil`; `method.step` is not called
+    here, and `interruption` is entered by whoever drives the lanes.
+    """
+    owned = replace(synthetic, **{name: getattr(synthetic, name).detach().clone() for name in steps})
+    state = _State(
+        owned,
+        {name: torch.zeros_like(getattr(owned, name)) for name in steps},
+        generator,
+        torch.tensor(True, device=owned.images.device),
+        {name: getattr(owned, name).clone() for name, step in steps.items() if step.average is not None},
+    )
+    waiting_costs = owned.images.device.type != "cpu"
+    if resume and (folder / CHECKPOINT).exists():
+        _resume(folder, state, method, identity)
+    with (
+        MetricsWriter(folder, resume_at=state.done) as writer,
+        Reporter(title, method.steps, state.done, quiet) as progress,
+    ):
+        recorder = _Recorder(writer, progress)
+
+        def probed() -> None:
+            for every, measure in ((schedule.probe_every, probe), (schedule.evaluate_every, evaluation)):
+                if measure is not None and every and (state.done % every == 0 or state.done == method.steps):
+                    writer.write(state.done, **dict(measure(state.reported(), state.done)))
+
+        probed()
+        saved = written = time.monotonic()
+        while state.done < method.steps:
+            try:
+                matched = yield state.synthetic, generator, state.done
+            except StepFailed as failure:
+                raise Diverged(str(failure), state.reported()) from failure
+            _update(state, matched, steps)
+            recorder.add(state.done, matched)
+            state.done += 1
+            now = time.monotonic()
+            save = (
+                now - saved > schedule.checkpoint_seconds or interruption.seen or state.done == method.steps
+            )
+            if save or not waiting_costs or now - written > schedule.record_seconds:
+                bad = recorder.write(state.done)
+                written = now
+                if not state.alive:
+                    raise Diverged(bad or state.why(), state.reported())
+            if save:
+                _save(folder, state, method, identity)
+                saved = now
+            if interruption.seen and state.done < method.steps:
+                raise Interrupted(
+                    f"stopped after {state.done} of {method.steps} steps; --resume goes on from there"
+                )
+            probed()
+    return state.reported()
+
+
 def distil(
     method: Method,
     synthetic: SyntheticSet,
@@ -282,56 +360,32 @@ def distil(
         OtherRun: the checkpoint belongs to other settings.
 
     """
-    owned = replace(synthetic, **{name: getattr(synthetic, name).detach().clone() for name in steps})
-    state = _State(
-        owned,
-        {name: torch.zeros_like(getattr(owned, name)) for name in steps},
-        generator,
-        torch.tensor(True, device=owned.images.device),
-        {name: getattr(owned, name).clone() for name, step in steps.items() if step.average is not None},
-    )
-    waiting_costs = owned.images.device.type != "cpu"
-    if resume and (folder / CHECKPOINT).exists():
-        _resume(folder, state, method, identity)
-    with (
-        MetricsWriter(folder, resume_at=state.done) as writer,
-        Reporter(title, method.steps, state.done, quiet) as progress,
-        _Interruption() as interruption,
-    ):
-        recorder = _Recorder(writer, progress)
-
-        def probed() -> None:
-            for every, measure in ((schedule.probe_every, probe), (schedule.evaluate_every, evaluation)):
-                if measure is not None and every and (state.done % every == 0 or state.done == method.steps):
-                    writer.write(state.done, **dict(measure(state.reported(), state.done)))
-
-        probed()
-        saved = written = time.monotonic()
-        while state.done < method.steps:
-            try:
-                matched = method.step(state.synthetic, generator, state.done)
-            except StepFailed as failure:
-                raise Diverged(str(failure), state.reported()) from failure
-            _update(state, matched, steps)
-            recorder.add(state.done, matched)
-            state.done += 1
-            now = time.monotonic()
-            save = (
-                now - saved > schedule.checkpoint_seconds or interruption.seen or state.done == method.steps
-            )
-            if save or not waiting_costs or now - written > schedule.record_seconds:
-                bad = recorder.write(state.done)
-                written = now
-                if not state.alive:
-                    raise Diverged(
-                        bad or state.why(), state.reported()
-                    )
-            if save:
-                _save(folder, state, method, identity)
-                saved = now
-            if interruption.seen and state.done < method.steps:
-                raise Interrupted(
-                    f"stopped after {state.done} of {method.steps} steps; --resume goes on from there"
-                )
-            probed()
-    return state.reported()
+    with Interruption() as interruption:
+        running = lane(
+            method,
+            synthetic,
+            generator,
+            steps,
+            folder,
+            identity,
+            resume=resume,
+            schedule=schedule,
+            probe=probe,
+            evaluation=evaluation,
+            title=title,
+            quiet=quiet,
+            interruption=interruption,
+        )
+        try:
+            request = next(running)
+            while True:
+                try:
+                    matched = method.step(*request)
+                except StepFailed as failure:
+                    running.throw(failure)  # the lane knows the last finite state
+                    raise
+                request = running.send(matched)
+        except StopIteration as end:
+            return end.value
+        finally:
+            running.close()

@@ -4,7 +4,7 @@ A method is a maker: a function from an `Experiment` to a `SyntheticSet`. Anothe
 its own with `@maker("name")`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,7 +17,7 @@ from empirical.coresets import Forgetting, Herding, Random
 from empirical.correction import AdaptiveSampleDifficultyCorrection, SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation import Diverged, Probe, Schedule, Step, distil
+from empirical.distillation import Diverged, Interruption, Probe, Schedule, Step, distil, lane
 from empirical.evaluation import NetworkChoice, Protocol, stored_recipe
 from empirical.export import to_picture
 from empirical.gradient_matching.class_gradients import Execution
@@ -26,8 +26,10 @@ from empirical.gradient_matching.distances import DISTANCES
 from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.gradient_matching.method import GradientMatching, Loops
 from empirical.gradient_matching.methods import METHODS, GradientMatchingLoss
+from empirical.gradient_matching.paired import PairedGradientMatching
 from empirical.gradient_matching.schedule import WarmUp
 from empirical.network_cost import measure
+from empirical.paired_distillation import Outcome, drive
 from empirical.probe import DifficultyProbe
 from empirical.seeds import generator
 from empirical.synthetic import SyntheticSet
@@ -76,6 +78,8 @@ class Experiment:
 
 Maker = Callable[[Experiment], SyntheticSet]
 MAKERS: dict[str, Maker] = {}
+TOGETHER: dict[str, Callable[[Sequence[Experiment]], list[Outcome]]] = {}
+"""Makers of sets that differ in the coefficient of the correction alone, sharing the work that is common."""
 
 
 def maker(name: str) -> Callable[[Maker], Maker]:
@@ -116,19 +120,13 @@ def _execution(experiment: Experiment, network: networks.Classifier) -> Executio
     return Execution(strategy, None, compiled, settings.bfloat16, memory, workers)
 
 
-def _gradient_matching(experiment: Experiment) -> SyntheticSet:
+def _matching_method(experiment: Experiment) -> GradientMatching:
     settings, dataset = experiment.settings, experiment.dataset
     network = experiment.network()
     strategy = parse_strategy(settings.augmentation or "none")
     augmentation = SiameseAugmentation(strategy) if strategy else None
     correction = correction_of(settings)
-    loops = Loops(
-        settings.iterations,
-        settings.matching_steps or 1,
-        settings.network_epochs or 0,
-        settings.batch_real,
-        settings.network_rate,
-    )
+    loops = loops_of(settings)
     loss = GradientMatchingLoss(
         contrastive=METHODS[settings.method].contrastive,
         augmentation=augmentation,
@@ -139,31 +137,67 @@ def _gradient_matching(experiment: Experiment) -> SyntheticSet:
         threshold=HardThreshold(settings.hard_threshold) if settings.hard_threshold is not None else None,
         single_samples=correction.reduction == "per_sample",
     )
-    start = synthetic.initialise(
-        settings.initialisation or "real", dataset, settings.ipc, generator(experiment.seed, "start")
+    return GradientMatching(dataset, network, loss, loops, correction, augmentation)
+
+
+def loops_of(settings: Settings) -> Loops:
+    """Lengths of the loops of gradient matching, from resolved settings."""
+    return Loops(
+        settings.iterations,
+        settings.matching_steps or 1,
+        settings.network_epochs or 0,
+        settings.batch_real,
+        settings.network_rate,
     )
-    method = GradientMatching(dataset, network, loss, loops, correction, augmentation)
-    every = settings.probe_every or 0
-    probe: Probe | None = None
-    if every:
-        probe = DifficultyProbe(dataset, experiment.choice, settings.ipc, seed=0)
-    return distil(
-        method,
-        start,
-        generator(experiment.seed, "distillation"),
-        {"images": Step(settings.learning_rate or 0.1, settings.momentum)},
-        experiment.folder,
-        {**identity(settings), "seed": experiment.seed, "data": dataset.fingerprint},
-        resume=settings.resume,
-        schedule=Schedule(probe_every=every),
-        probe=probe,
-        title=f"{settings.method} {settings.dataset}",
-        quiet=settings.quiet,
-    )
+
+
+def _probe(experiment: Experiment) -> Probe | None:
+    if not experiment.settings.probe_every:
+        return None
+    return DifficultyProbe(experiment.dataset, experiment.choice, experiment.settings.ipc, seed=0)
+
+
+def _distillation(experiment: Experiment, method: GradientMatching, probe: Probe | None) -> Mapping[str, Any]:
+    """Arguments of `distil` and of `lane`."""
+    settings, dataset = experiment.settings, experiment.dataset
+    return {
+        "method": method,
+        "synthetic": synthetic.initialise(
+            settings.initialisation or "real", dataset, settings.ipc, generator(experiment.seed, "start")
+        ),
+        "generator": generator(experiment.seed, "distillation"),
+        "steps": {"images": Step(settings.learning_rate or 0.1, settings.momentum)},
+        "folder": experiment.folder,
+        "identity": {**identity(settings), "seed": experiment.seed, "data": dataset.fingerprint},
+        "resume": settings.resume,
+        "schedule": Schedule(probe_every=settings.probe_every or 0),
+        "probe": probe,
+        "title": f"{settings.method} {settings.dataset}",
+        "quiet": settings.quiet,
+    }
+
+
+def _gradient_matching(experiment: Experiment) -> SyntheticSet:
+    method = _matching_method(experiment)
+    return distil(**_distillation(experiment, method, _probe(experiment)))
+
+
+def _gradient_matching_together(experiments: Sequence[Experiment]) -> list[Outcome]:
+    methods = [_matching_method(experiment) for experiment in experiments]
+    probe = _probe(experiments[0])
+    with Interruption() as interruption:
+        lanes = []
+        for experiment, method in zip(experiments, methods, strict=True):
+            # One progress bar stands for all: they go in step.
+            quiet = experiment.settings.quiet or experiment is not experiments[0]
+            arguments = {**_distillation(experiment, method, probe), "quiet": quiet}
+            lanes.append(lane(**arguments, interruption=interruption))
+        return drive(PairedGradientMatching(methods), lanes)
 
 
 for _name in METHODS:
     maker(_name)(_gradient_matching)
+    TOGETHER[_name] = _gradient_matching_together
 
 
 def _trajectory_matching(experiment: Experiment) -> SyntheticSet:
@@ -278,6 +312,17 @@ def _forgetting(experiment: Experiment) -> SyntheticSet:
     return chosen(experiment.dataset, settings.ipc, generator(experiment.seed, "coreset"))
 
 
+def _write_config(experiment: Experiment) -> None:
+    write_config(
+        experiment.folder,
+        experiment.settings,
+        seed=experiment.seed,
+        device={"name": str(experiment.dataset.device), "threads": torch.get_num_threads()},
+        data=experiment.dataset.describe(),
+        correction=correction_of(experiment.settings).settings(),
+    )
+
+
 def make(experiment: Experiment) -> SyntheticSet:
     """Makes the set and leaves `config.json`, `synthetic.safetensors` and `synthetic.png` in the folder.
 
@@ -285,22 +330,40 @@ def make(experiment: Experiment) -> SyntheticSet:
         Diverged: the last finite set is stored all the same.
 
     """
-    settings, dataset = experiment.settings, experiment.dataset
-    write_config(
-        experiment.folder,
-        settings,
-        seed=experiment.seed,
-        device={"name": str(dataset.device), "threads": torch.get_num_threads()},
-        data=dataset.describe(),
-        correction=correction_of(settings).settings(),
-    )
+    _write_config(experiment)
     try:
-        made = MAKERS[settings.method](experiment)
+        made = MAKERS[experiment.settings.method](experiment)
     except Diverged as failure:
         store(experiment, failure.synthetic)
         raise
     store(experiment, made)
     return made
+
+
+def make_together(experiments: Sequence[Experiment]) -> list[Outcome]:
+    """`make` of experiments that differ in the coefficient alone, with shared work; each in its own folder.
+
+    Returns:
+        For each the set, or why it diverged (the last finite set is stored then).
+
+    Raises:
+        ValueError: they differ in more, or their method shares nothing.
+
+    """
+    first = experiments[0]
+    if first.settings.method not in TOGETHER:
+        raise ValueError(f"{first.settings.method} shares no work between coefficients")
+    for other in experiments[1:]:
+        ours, theirs = identity(first.settings), identity(other.settings)
+        different = [name for name in ours if name != "sdc" and ours[name] != theirs[name]]
+        if other.seed != first.seed or different:
+            raise ValueError(f"runs that share work differ in sdc alone, not in {(different or ['seed'])[0]}")
+    for experiment in experiments:
+        _write_config(experiment)
+    outcomes = TOGETHER[first.settings.method](experiments)
+    for experiment, outcome in zip(experiments, outcomes, strict=True):
+        store(experiment, outcome.synthetic if isinstance(outcome, Diverged) else outcome)
+    return outcomes
 
 
 def store(experiment: Experiment, made: SyntheticSet) -> None:

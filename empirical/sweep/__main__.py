@@ -1,0 +1,102 @@
+"""`python -m empirical.sweep`: runs what is missing of a grid of experiments.
+
+    python -m empirical.sweep --methods dsa --ipcs 1 10 --lambdas 0 0.01 1 --seeds 0 1 2 --dry-run
+    python -m empirical.sweep --sweep table1 --datasets mnist --data-root data --launcher slurm
+
+The folder (`--out`, by default `runs/NAME`) holds one run's folder a cell below `cells`, named by a hash of all
+that its result depends on, and `grid.csv`. The same command again runs only what is missing; so does a command
+with more values on an axis. All settings of `empirical.run` that are no axis may be given.
+
+Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a cell failed or diverged; 130 if stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from empirical import networks
+from empirical.data.datasets import DataError
+from empirical.devices import device_named
+from empirical.distillation import Diverged, Interrupted
+from empirical.progress import Reporter
+from empirical.sweep import ledger
+from empirical.sweep.cells import Cell, expand, groups
+from empirical.sweep.forecast import forecast_table
+from empirical.sweep.launch import Local, NotInstalled, launcher_of
+from empirical.sweep.measurements import write_grid
+from empirical.sweep.options import Request, blocks_of, parse
+from empirical.sweep.work import data_of
+
+GRID = "grid.csv"
+
+
+def planned(request: Request) -> list[Cell]:
+    """All cells of the sweep, checked.
+
+    Raises:
+        ValueError, DataError: as `expand`.
+
+    """
+    cells = expand(blocks_of(request.axes), request.settings, data_of)
+    for s in {(c.settings.network, *c.settings.variant.items()): c.settings for c in cells}.values():
+        dataset = data_of(s)
+        networks.build(s.network, dataset.shape, dataset.classes, **s.variant)
+    return cells
+
+
+def execute(request: Request, console: Console) -> int:
+    """Plans, and shows or runs; returns the exit status."""
+    axes, common, root = request.axes, request.common, request.root
+    device_named(common.device)
+    cells = planned(request)
+    if axes.status:
+        _show(request, cells, console)
+        return 0
+    left = groups(ledger.to_run(root, cells, axes.retry_diverged), axes.separate)
+    launcher = launcher_of(axes, common.device, len(left))
+    if common.dry_run:
+        workers = launcher.workers if isinstance(launcher, Local) else axes.workers or max(1, len(left))
+        console.print(f"{len(cells)} cells, {sum(map(len, left))} of them to be run, into {root}", highlight=False)
+        if left:
+            console.print(forecast_table(left, data_of, workers))
+        return 0
+    try:
+        with Reporter("sweep", sum(map(len, left)), quiet=common.quiet) as reporter:
+            done: Counter[str] = Counter()
+            for states in launcher(left, root):
+                done.update(states.values())
+                reporter.update(sum(done.values()), {k: float(v) for k, v in done.items()})
+    finally:
+        _show(request, cells, console)
+    ended = Counter(ledger.state_of(ledger.folder_of(root, cell)).name for cell in cells)
+    return Diverged.exit_status if ended["failed"] or ended["diverged"] else 0
+
+
+def _show(request: Request, cells: Sequence[Cell], console: Console) -> None:
+    for table in ledger.tables(request.root, cells):
+        console.print(table)
+    if (request.root / "cells").is_dir():
+        count = write_grid(request.root / GRID, request.root, cells)
+        console.print(f"{request.root / GRID}: {count} of {len(cells)} cells", highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    try:
+        return execute(parse(sys.argv[1:] if arguments is None else arguments), Console())
+    except KeyboardInterrupt:
+        print("error: stopped; the same command goes on from the last checkpoints", file=sys.stderr)
+        return Interrupted.exit_status
+    except (ValueError, FileNotFoundError, DataError, NotInstalled, Interrupted) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(getattr(error, "exit_status", 2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

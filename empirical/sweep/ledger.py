@@ -1,0 +1,105 @@
+"""What has been run: each cell's state is read from its folder, so nothing can be out of step with it.
+
+missing    nothing there
+running    a process holds the folder's lock
+begun      killed or stopped on the way; goes on from its checkpoint
+done       summary.json with an evaluation
+diverged   failure.json: a loss or an image was no longer finite; a result, not repeated unless asked for
+failed     failure.json: anything else; tried again by the next command
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from empirical.sweep.cells import Cell
+from shared.records import CONFIG, SUMMARY, write_json
+
+FAILURE = "failure.json"
+STATES = ("done", "running", "begun", "missing", "diverged", "failed")
+
+
+def folder_of(root: Path, cell: Cell) -> Path:
+    """Of a cell, below the sweep's folder."""
+    return root / "cells" / cell.name
+
+
+@dataclass(frozen=True)
+class State:
+    """A cell's state, and the reason of a failure."""
+
+    name: str
+    reason: str = ""
+
+
+def state_of(folder: Path) -> State:
+    """See the module."""
+    return State("running") if _locked(folder / ".lock") else stored_state(folder)
+
+
+def stored_state(folder: Path) -> State:
+    """What a folder holds, whoever works on it; for the holder of its lock."""
+    if (folder / FAILURE).exists():
+        failure = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
+        return State(failure["kind"], failure["reason"])
+    if (folder / SUMMARY).exists():
+        return State("done")
+    return State("begun" if (folder / CONFIG).exists() else "missing")
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process holds a lock; looks without leaving a trace, and leaves dead processes' files alone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def note_failure(folder: Path, kind: str, reason: str, detail: str = "") -> None:
+    """Records that a cell has no result; `kind` is diverged or failed."""
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(folder / FAILURE, {"kind": kind, "reason": reason, "detail": detail, "time": time})
+
+
+def clear_failure(folder: Path) -> None:
+    """Before a new attempt."""
+    (folder / FAILURE).unlink(missing_ok=True)
+
+
+def to_run(root: Path, cells: Sequence[Cell], retry_diverged: bool = False) -> list[Cell]:
+    """The cells that this command has to run."""
+    settled = {"done"} if retry_diverged else {"done", "diverged"}
+    return [cell for cell in cells if state_of(folder_of(root, cell)).name not in settled]
+
+
+def tables(root: Path, cells: Sequence[Cell]) -> list[Table]:
+    """Counts of the states by method, data set and images a class; and, if there are any, the failures."""
+    counts: dict[tuple[str, str, int], Counter[str]] = {}
+    failures = Table("cell", "", "reason", title="without a result")
+    for cell in cells:
+        state = state_of(folder_of(root, cell))
+        s = cell.settings
+        counts.setdefault((s.dataset, s.method, s.ipc), Counter())[state.name] += 1
+        if state.reason:
+            failures.add_row(cell.name, state.name, state.reason)
+    overview = Table("data set", "method", "ipc", *STATES, title=f"{len(cells)} cells in {root}")
+    for (dataset, method, ipc), states in counts.items():
+        shown = "-" if method == "whole" else str(ipc)
+        overview.add_row(dataset, method, shown, *(str(states[name] or "") for name in STATES))
+    return [overview, failures] if failures.row_count else [overview]

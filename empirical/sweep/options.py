@@ -1,0 +1,220 @@
+"""What may be typed: the axes of a sweep, how it is run, and every setting of `empirical.run` that is no axis."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import tyro
+
+from empirical.config import ALL_METHODS, PUBLISHED, Settings, nearest, with_preset
+
+Coefficient = float | Literal["published"]
+AXES = ("methods", "datasets", "ipcs", "lambdas", "seeds")
+SWEPT = ("method", "dataset", "ipc", "sdc", "seed", "preset", "repetitions", "compare", "resume")
+"""Settings of a single run that a sweep sets itself."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A full product of axes."""
+
+    methods: tuple[str, ...] = ("dsa",)
+    datasets: tuple[str, ...] = ("digits",)
+    ipcs: tuple[int, ...] = (1,)
+    lambdas: tuple[Coefficient, ...] = (0.0,)
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What is run, and how.
+
+    Attributes:
+        sweep: a named sweep, such as table1; --methods, --datasets and --ipcs then restrict it, --lambdas and
+            --seeds replace its own.
+        methods: dc, dsa, dcc, dsac, random, herding, forgetting, whole, ...
+        datasets: names or prefixes, as --dataset of a single run.
+        ipcs: synthetic images a class.
+        lambdas: coefficients of the correction, 0 for none; or published. Methods without a correction are
+            run once.
+        seeds: of distillations; coefficients of one seed are paired: same start, networks, batches, draws and
+            evaluation networks.
+        preset: table1, published or laptop; by default that of the data set.
+        status: show what is done, running, missing and failed, and stop.
+        retry_diverged: run diverged cells again, which the same program on the same machine will only repeat.
+        separate: share no work between coefficients.
+        launcher: local processes, or jobs of a Slurm cluster; submitit-local runs such jobs here.
+        workers: processes (local), or jobs at once (cluster); by default as many as threads allow, 1 on a GPU.
+        threads: arithmetic threads of a worker.
+        detach: leave cluster jobs alone once they are submitted.
+        slurm_partition: of the jobs.
+        slurm_hours: longest time of a job.
+        slurm_gpus: GPUs of a job.
+        slurm_memory: GB of a job.
+
+    """
+
+    sweep: str | None = None
+    methods: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] | None = None
+    ipcs: tuple[int, ...] | None = None
+    lambdas: tuple[Coefficient, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    preset: str | None = None
+    status: bool = False
+    retry_diverged: bool = False
+    separate: bool = False
+    launcher: Literal["local", "slurm", "submitit-local"] = "local"
+    workers: int | None = None
+    threads: int = 1
+    detach: bool = False
+    slurm_partition: str | None = None
+    slurm_hours: float = 12.0
+    slurm_gpus: int = 1
+    slurm_memory: float = 16.0
+
+
+def _common() -> type:
+    """The settings of a single run without those that are swept."""
+    hints = get_type_hints(Settings)
+    kept = [(f.name, hints[f.name], field(default=f.default)) for f in fields(Settings) if f.name not in SWEPT]
+    made = make_dataclass("Common", kept, frozen=True)
+    made.__doc__ = Settings.__doc__
+    return made
+
+
+COMMON: Any = _common()
+
+
+@dataclass(frozen=True)
+class Command:
+    """All flags."""
+
+    axes: Annotated[Axes, tyro.conf.OmitArgPrefixes]
+    common: Annotated[COMMON, tyro.conf.OmitArgPrefixes]
+
+
+@cache
+def named() -> Mapping[str, Any]:
+    """Name -> description, preset and blocks of the named sweeps."""
+    return tomllib.loads((Path(__file__).parent / "sweeps.toml").read_text(encoding="utf-8"))
+
+
+def blocks_of(axes: Axes) -> list[Block]:
+    """The blocks to run: those of the named sweep, restricted by what was typed, or the typed one.
+
+    Raises:
+        ValueError: unknown sweep or method, a value out of range, or nothing is left.
+
+    """
+    typed = {name: getattr(axes, name) for name in AXES if getattr(axes, name) is not None}
+    empty = [name for name, values in typed.items() if not values]
+    if empty:
+        raise ValueError(f"--{empty[0]} needs at least one value")
+    for method in typed.get("methods", ()):
+        if method not in ALL_METHODS and axes.sweep is None:
+            raise nearest("method", method, ALL_METHODS)
+    if axes.sweep is None:
+        return [Block(**typed)]
+    if axes.sweep not in named():
+        raise nearest("sweep", axes.sweep, named())
+    blocks = []
+    for block in named()[axes.sweep]["blocks"]:
+        values = {name: tuple(block[name]) for name in AXES}
+        for name in ("methods", "datasets", "ipcs"):
+            values[name] = tuple(v for v in values[name] if v in typed.get(name, values[name]))
+        if "lambdas" in typed and values["lambdas"] != (0.0,):
+            values["lambdas"] = typed["lambdas"]
+        if "seeds" in typed and values["methods"] != ("whole",):
+            values["seeds"] = typed["seeds"]
+        if values["methods"] and values["datasets"] and values["ipcs"]:
+            blocks.append(Block(**values))
+    if not blocks:
+        raise ValueError(f"nothing of the sweep {axes.sweep} is left by the methods, data sets and ipcs typed")
+    return blocks
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was typed.
+
+    Attributes:
+        axes: of the sweep.
+        arguments: all of them, from which the settings of each data set are read over its own preset.
+
+    """
+
+    axes: Axes
+    arguments: tuple[str, ...]
+
+    @property
+    def common(self) -> Settings:
+        """The settings without a data set's preset: out, device, quiet, dry_run and the like."""
+        return _settings(_parsed(self.arguments, self.axes, COMMON()).common, Settings())
+
+    @property
+    def root(self) -> Path:
+        """The sweep's folder."""
+        return self.common.out or Path("runs") / (self.axes.sweep or "sweep")
+
+    def settings(self, dataset: str) -> Settings:
+        """Typed settings over those of the preset, for a data set.
+
+        Raises:
+            ValueError: no such preset.
+
+        """
+        preset = self.axes.preset
+        if preset is None and self.axes.sweep is not None:
+            preset = named()[self.axes.sweep]["preset"]
+        start = with_preset(replace(Settings(), dataset=dataset), preset)
+        values = {f.name: getattr(start, f.name) for f in fields(COMMON)}
+        return _settings(_parsed(self.arguments, self.axes, COMMON(**values)).common, start)
+
+
+def _settings(common: Any, start: Settings) -> Settings:
+    values = {f.name: getattr(common, f.name) for f in fields(COMMON)}
+    return replace(start, **values, repetitions=1, compare=False)
+
+
+def _parsed(arguments: Sequence[str], axes: Axes, common: Any) -> Command:
+    return tyro.cli(
+        Command,
+        args=list(arguments),
+        default=Command(axes, common),
+        prog="python -m empirical.sweep",
+        description="Runs what is missing of a grid of experiments; the same command again goes on with it.",
+    )
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """Reads the command line.
+
+    Raises:
+        ValueError: a flag of a single run that is an axis here, or a number out of range.
+        SystemExit: status 2, unknown flag or a value of the wrong type.
+
+    """
+    single = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    plural = {"method": "methods", "dataset": "datasets", "ipc": "ipcs", "sdc": "lambdas", "seed": "seeds"}
+    for name in plural:
+        single.add_argument(f"--{name}", nargs="?", const="")
+    given, _ = single.parse_known_args(list(arguments))
+    for name, axis in plural.items():
+        if getattr(given, name) is not None:
+            raise ValueError(f"a sweep takes --{axis} with one or more values, not --{name}")
+    axes = _parsed(arguments, Axes(), COMMON()).axes
+    if axes.threads < 1 or (axes.workers is not None and axes.workers < 1):
+        raise ValueError("--workers and --threads are at least 1")
+    if axes.slurm_hours <= 0 or axes.slurm_memory <= 0 or axes.slurm_gpus < 0:
+        raise ValueError("--slurm-hours and --slurm-memory are above 0, --slurm-gpus at least 0")
+    return Request(axes, tuple(arguments))
+
+
+__all__ = ["PUBLISHED", "Axes", "Block", "Request", "blocks_of", "named", "parse"]

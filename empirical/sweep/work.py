@@ -1,0 +1,158 @@
+"""One job of a sweep: a group of cells, distilled together where they share work, then judged one by one."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from empirical import synthetic
+from empirical.checkpoint import FolderInUse, Lock
+from empirical.config import Settings
+from empirical.data.datasets import Dataset, load
+from empirical.devices import device_named
+from empirical.distillation import Diverged, Interrupted
+from empirical.evaluation import Evaluation, evaluate, evaluate_whole
+from empirical.experiment import Experiment, make, make_together
+from empirical.sweep.cells import Cell, shares_work
+from empirical.sweep.ledger import clear_failure, folder_of, note_failure, state_of, stored_state
+from shared.records import write_config, write_summary
+
+
+@lru_cache(maxsize=2)
+def _load(
+    name: str, data_root: Path | None, download: bool, device: str, validation: float, seed: int
+) -> Dataset:
+    return load(
+        name,
+        data_root=data_root,
+        download=download,
+        device=device_named(device),
+        validation=validation,
+        seed=seed,
+    )
+
+
+def data_of(settings: Settings) -> Dataset:
+    """The data set of a cell, kept in memory for the next one; only a hold-out depends on the seed."""
+    seed = settings.seed if settings.validation else 0
+    s = settings
+    return _load(s.dataset, s.data_root, s.download, s.device, s.validation, seed)
+
+
+def run_group(
+    cells: Sequence[Cell], root: Path, threads: int | None = None, retry_diverged: bool = False
+) -> dict[str, str]:
+    """Runs what is missing of a group.
+
+    A cell that fails or diverges is noted in its folder and stops nothing else; a cell that another process
+    works on is left to it.
+
+    Args:
+        cells: that share work, or one.
+        root: the sweep's folder.
+        threads: arithmetic threads; None leaves them as they are.
+        retry_diverged: whether diverged cells are run again.
+
+    Returns:
+        Cell name -> its state afterwards.
+
+    Raises:
+        Interrupted: by a signal, after saving.
+
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with ExitStack() as locks:
+        own = []
+        for cell in cells:
+            if _taken(cell, root, locks):
+                own.append(cell)
+        settled = {"done"} if retry_diverged else {"done", "diverged"}
+        own = [cell for cell in own if stored_state(folder_of(root, cell)).name not in settled]
+        if own:
+            _run(own, root)
+    return {cell.name: state_of(folder_of(root, cell)).name for cell in cells}
+
+
+def _taken(cell: Cell, root: Path, locks: ExitStack) -> bool:
+    """Takes a cell's lock; tries for a moment, since one who looks at the status holds it for an instant."""
+    for attempt in range(5):
+        try:
+            locks.enter_context(Lock(folder_of(root, cell)))
+            return True
+        except FolderInUse:
+            time.sleep(0.05 * (attempt + 1))
+    return False
+
+
+def _run(cells: Sequence[Cell], root: Path) -> None:
+    for cell in cells:
+        clear_failure(folder_of(root, cell))
+    try:
+        experiments = [_experiment(cell, root) for cell in cells]
+        if len(cells) > 1 and shares_work(cells[0].settings):
+            outcomes = make_together(experiments)
+        else:
+            outcomes = [_made(experiment) for experiment in experiments]
+    except Interrupted:
+        raise
+    except Exception as error:  # whatever it is, it concerns these cells alone
+        for cell in cells:
+            _note(folder_of(root, cell), error)
+        return
+    for experiment, outcome in zip(experiments, outcomes, strict=True):
+        try:
+            if isinstance(outcome, Diverged):
+                raise outcome
+            evaluation = _whole(experiment) if outcome is None else _judged(experiment, outcome)
+            described = {"name": experiment.settings.method, "evaluation": evaluation.describe()}
+            write_summary(experiment.folder, described)
+        except Interrupted:
+            raise
+        except Exception as error:  # as above
+            _note(experiment.folder, error)
+
+
+def _note(folder: Path, error: Exception) -> None:
+    kind = "diverged" if isinstance(error, Diverged) else "failed"
+    reason = str(error) or type(error).__name__
+    detail = "".join(traceback.format_exception(error)) if kind == "failed" else ""
+    note_failure(folder, kind, reason if kind == "diverged" else f"{type(error).__name__}: {reason}", detail)
+
+
+def _experiment(cell: Cell, root: Path) -> Experiment:
+    settings = replace(cell.settings, resume=True, quiet=True)
+    if device_named(settings.device).type == "cuda":
+        torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = settings.tf32
+    return Experiment(settings, data_of(settings), folder_of(root, cell), settings.seed)
+
+
+def _made(experiment: Experiment) -> synthetic.SyntheticSet | Diverged | None:
+    """None: the whole training set, of which nothing is made."""
+    if experiment.settings.method == "whole":
+        dataset = experiment.dataset
+        described = {"seed": experiment.seed, "device": str(dataset.device), "data": dataset.describe()}
+        write_config(experiment.folder, experiment.settings, **described)
+        return None
+    try:
+        return make(experiment)
+    except Diverged as failure:
+        return failure
+
+
+def _judged(experiment: Experiment, made: synthetic.SyntheticSet) -> Evaluation:
+    e = experiment
+    return evaluate(made, e.dataset, e.protocol, e.choice, e.settings.eval_networks, e.seed)
+
+
+def _whole(experiment: Experiment) -> Evaluation:
+    e, s = experiment, experiment.settings
+    return evaluate_whole(e.dataset, e.choice, s.eval_networks, e.seed, s.whole_epochs)
