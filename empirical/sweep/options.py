@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -80,10 +80,17 @@ class Axes:
     slurm_memory: float = 16.0
 
 
+def _default(own: Field[Any]) -> Any:
+    """The same default for another dataclass."""
+    if own.default_factory is not MISSING:
+        return field(default_factory=own.default_factory)
+    return field(default=own.default)
+
+
 def _common() -> type:
     """The settings of a single run without those that are swept."""
     hints = get_type_hints(Settings)
-    kept = [(f.name, hints[f.name], field(default=f.default)) for f in fields(Settings) if f.name not in SWEPT]
+    kept = [(f.name, hints[f.name], _default(f)) for f in fields(Settings) if f.name not in SWEPT]
     made = make_dataclass("Common", kept, frozen=True)
     made.__doc__ = Settings.__doc__
     return made

@@ -97,6 +97,7 @@ def _run(cells: Sequence[Cell], root: Path) -> None:
         clear_failure(folder_of(root, cell))
     try:
         experiments = [_experiment(cell, root) for cell in cells]
+        outcomes: Sequence[Outcome | None]
         if len(cells) > 1 and shares_work(cells[0].settings):
             outcomes = make_together(experiments)
         else:
