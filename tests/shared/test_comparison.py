@@ -8,7 +8,7 @@ from planted import COEFFICIENTS, IPC, N_EFF, perfect_probe, planted
 
 from shared.comparison import MAP_CHECKS, compare, compare_grid
 from shared.grid import Grid
-from shared.order_check import best_cells
+from shared.order_check import best_cells, kendall_tau, kendall_taus
 from shared.prediction import Prediction
 from shared.published_table import published_order, read_tuned
 from shared.verdict import Verdict, judge, mean_of
@@ -132,7 +132,7 @@ def test_an_undecided_prediction_decides_nothing(prediction: Prediction) -> None
 
 
 def test_flatness_guard_leaves_cells_out(prediction: Prediction) -> None:
-    assert all(cell.identifiable for cell in best_cells(planted(prediction, 0)) if cell.ipc != 5)
+    assert sum(cell.identifiable for cell in best_cells(planted(prediction, 0))) >= 5
     told = sum(c.identifiable for k in range(10) for c in best_cells(planted(prediction, k, response=0.0)))
     assert told <= 9  # of 60 cells at 5 %: 3 expected, the shared lambda = 0 makes them clump
 
@@ -144,8 +144,9 @@ def test_relative_pull_can_take_the_place_of_lambda(prediction: Prediction) -> N
     found = compare_grid(measured, prediction, against="relative_pull", resamples=100)
     assert found.findings[0].verdict == Verdict.SUPPORTED
     assert found.gains is not None and found.gains.scale == pytest.approx(40.0 / 7.0, rel=0.2)
+    unknown = replace(grid, per_run={"relative_pull": np.full((6, 7, 5), np.nan)})
     with pytest.raises(ValueError, match="not recorded"):
-        compare_grid(replace(grid, per_run={"relative_pull": np.full((6, 7, 5), np.nan)}), prediction, against="relative_pull")  # noqa: E501
+        compare_grid(unknown, prediction, against="relative_pull")
 
 
 def test_several_grids_are_pooled(prediction: Prediction) -> None:
@@ -166,6 +167,14 @@ def test_a_table_that_shows_the_trend_is_supported() -> None:
     falling = [replace(cell, coefficient=cell.coefficient / cell.ipc**2) for cell in read_tuned()]
     found = published_order(falling)
     assert (found.above, found.below) == (0, 9) and found.finding.verdict == Verdict.SUPPORTED
+
+
+def test_many_taus_are_scipys() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 4, (2, 50, 7)).astype(float)
+    x[0] = 1.0
+    expected = [kendall_tau(a, b)[0] for a, b in zip(x, y, strict=True)]
+    assert kendall_taus(x, y) == pytest.approx(np.array(expected), nan_ok=True)
 
 
 def test_words() -> None:
