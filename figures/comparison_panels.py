@@ -183,7 +183,7 @@ def _best(axes: Axes, compared: GridComparison) -> None:
     axes.set_xlabel("images per class")
     axes.set_ylabel("best λ")
     axes.set_title("check 3: order of the best λ")
-    axes.legend()
+    axes.legend(loc="center right")
 
 
 def _difficulty(axes: Axes, compared: GridComparison) -> None:

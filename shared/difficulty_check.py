@@ -18,6 +18,7 @@ from shared.verdict import CONFIDENCE, Finding, Mean, Verdict, average, judge, m
 STAYS = math.log(1.05)
 """A change of GraDN by less than 5 % is staying."""
 UNIT = "log ratio of GraDN"
+ONE_SEED = "No number of images per class has two distillation seeds: nothing has an interval."
 
 
 def difficulty_checks(grid: Grid, against: str = "lambda") -> list[Finding]:
@@ -42,6 +43,8 @@ def _along(grid: Grid, check: str, rises: np.ndarray) -> Finding:
     """`rises` [I, S]: log GraDN at the end minus at the start, without correction."""
     means = [mean_of(r) for r in rises]
     pooled = _pooled(means)
+    if not pooled.df >= 1.0:
+        return Finding(check, Verdict.NOT_IDENTIFIABLE, ONE_SEED)
     low, high = pooled.interval()
     details = tuple({"ipc": i, "rise": m.value, "se": m.se} for i, m in zip(grid.ipc.tolist(), means, strict=True))
     change = f"GraDN changes by a factor {math.exp(pooled.value):.3g} along runs without correction"
@@ -64,6 +67,8 @@ def _in_lambda(grid: Grid, check: str, fall: np.ndarray, against: str) -> Findin
         column = np.broadcast_to(x[:, None], f.shape)
         means.append(mean_of(float(np.abs(x).max()) * seed_slopes(f, column)))
     pooled = _pooled(means)
+    if not pooled.df >= 1.0:
+        return Finding(check, Verdict.NOT_IDENTIFIABLE, ONE_SEED)
     low, high = pooled.interval(CONFIDENCE)
     details = tuple(
         {"ipc": ipc, "lambda": float(coefficient), "factor_of_gradn": math.exp(-value)}
@@ -71,7 +76,8 @@ def _in_lambda(grid: Grid, check: str, fall: np.ndarray, against: str) -> Findin
         for coefficient, value in zip(grid.coefficient[grid.others], row, strict=True)
         if math.isfinite(value)
     )
+    # A weak coefficient may do too little to be seen: an interval that covers zero decides nothing here.
     sentence = f"The strongest coefficient divides GraDN by a factor {math.exp(pooled.value):.3g} (line through 0)."
     return Finding(
-        check, judge(low, high, STAYS), sentence, pooled.value, low, high, UNIT, pooled.detectable, pooled.p, details
+        check, judge(low, high), sentence, pooled.value, low, high, UNIT, pooled.detectable, pooled.p, details
     )

@@ -79,7 +79,7 @@ def family_of(method: str) -> str:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of the CSV; `values` holds the numbers that were measured, by column."""
+    """One row of the CSV; `values` holds the numbers that were measured, by column; family by default the method's."""
 
     method: str
     dataset: str
@@ -89,7 +89,10 @@ class Measurement:
     seed: int
     network: str
     values: Mapping[str, float]
-    family: str = "other"
+    family: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "family", self.family or family_of(self.method))
 
     def row(self) -> dict[str, Any]:
         """As a row of the CSV."""

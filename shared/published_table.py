@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.grid import BadGrid
-from shared.order_check import SMALLEST_TAU, kendall_tau, permutation_p
+from shared.order_check import SMALLEST_TAU, kendall_tau, kendall_taus, permutation_p
 from shared.resampling import percentile_interval
 from shared.verdict import CONFIDENCE, DETECTABLE, Finding, judge
 
@@ -85,7 +85,8 @@ def published_order(cells: list[Tuned] | None = None, resamples: int = 2000, see
     drawn = np.empty(resamples)
     for k in range(resamples):
         chosen = [c for i in rng.integers(len(groups), size=len(groups)) for c in groups[i]]
-        drawn[k] = kendall_tau([c.ipc for c in chosen], [c.coefficient for c in chosen])[0]
+        pairs = np.array([(c.ipc, c.coefficient) for c in chosen], float)
+        drawn[k] = kendall_taus(pairs[None, :, 0], pairs[None, :, 1])[0]
     labels = {key: index for index, key in enumerate(rows)}
     permuted, deviation = permutation_p(
         [labels[c.dataset, c.method] for c in cells], [c.ipc for c in cells], [c.coefficient for c in cells], 2000, rng

@@ -1,0 +1,96 @@
+"""``python -m figures compare``: page, JSON and figures from a CSV and from the published table; bad input."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+
+from figures.__main__ import main
+from figures.page import Bullets, Heading, Paragraph, Table, to_html, to_markdown
+from figures.predicted import predict
+from shared.grid import Measurement, write_csv
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """A small grid generated from the theory."""
+    prediction, rng = predict(True, points=24), np.random.default_rng(0)
+    rows = []
+    for ipc in (1, 3, 10, 30):
+        alpha = ipc * 10 / 25.0
+        base = 0.95 - 2.0 * 0.85 * float(prediction.random(alpha))
+        for seed in range(4):
+            rows.append(("random", ipc, 0.0, seed, base + rng.normal(0, 0.002)))
+            common = rng.normal(0, 0.004)
+            for coefficient in (-0.05, 0.0, 0.01, 0.1):
+                gain = 1.7 * float(prediction.gain(alpha, 40 * coefficient))
+                rows.append(("dsa", ipc, coefficient, seed, base + 0.02 + common + gain + rng.normal(0, 0.002)))
+    rows += [("whole", 0, 0.0, seed, 0.95) for seed in range(3)]
+    measured = [
+        Measurement(m, "digits", 10, i, c, s, "net/0", {"accuracy": min(1.0, a)}, "gradient" if m == "dsa" else "other")
+        for m, i, c, s, a in rows
+    ]
+    return write_csv(tmp_path_factory.mktemp("grid") / "grid.csv", measured)
+
+
+def test_page_json_and_figures(grid, tmp_path, capsys):
+    out = tmp_path / "page"
+    arguments = ["compare", str(grid), "--published", "--out", str(out), "--resamples", "100"]
+    assert main(arguments) == 0
+    found = json.loads((out / "compare.json").read_text())
+    verdicts = {f["check"]: f["verdict"] for f in found["grids"][0]["findings"]}
+    assert verdicts["sign"] == "supported" and verdicts["rank"] == "supported"
+    assert verdicts["difficulty along distillation"] == "not identifiable"  # it was not recorded
+    assert (found["published"]["above"], found["published"]["below"], found["published"]["equal"]) == (6, 1, 2)
+    assert found["published"]["finding"]["verdict"] == "not supported"
+    page, text = (out / "compare.html").read_text(), (out / "compare.md").read_text()
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 2 and all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
+    assert "http" not in re.sub(r'src="[^"]+"', "", page)  # nothing is fetched from elsewhere
+    for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        assert (out / link).exists()
+    assert "the angle of the matching networks was not recorded" in text
+    for name, verdict in verdicts.items():
+        assert f"| dsa on digits | {name} | {verdict} |" in text
+    assert "sign: supported" in capsys.readouterr().out
+    before = (out / "compare.json").read_text()
+    assert main(arguments) == 0 and (out / "compare.json").read_text() == before
+
+
+def test_published_alone(tmp_path, capsys):
+    assert main(["compare", "--published", "--out", str(tmp_path)]) == 0
+    assert "not supported" in capsys.readouterr().out
+    text = (tmp_path / "compare.md").read_text()
+    assert "above that at IPC 1 in 6 rows, below in 1, equal in 2; pooled Kendall tau +0.22 (p = 0.19)" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "nothing to compare"),
+        (["nowhere"], "nowhere does not exist"),
+        (["--published", "--against", "lamda"], "did you mean 'lambda'"),
+        (["--published", "--accuracy", "last"], "must be one of"),
+        (["--published", "--beta", "-1"], "--beta is -1"),
+        (["--published", "--resamples", "3"], "--resamples is 3"),
+        (["--published", "--theta-deg", "30", "10"], "low <= high"),
+        (["--published", "--table", "pyproject.toml"], "no table of tuned coefficients"),
+        (["--table", "x.csv"], "nothing to compare"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_status_two(arguments, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("a,b\n1,2\n")
+    assert main(["compare", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and len(captured.err.strip().splitlines()) == 1 and not captured.out
+    assert not (tmp_path / "output").exists()
+
+
+def test_page_escapes_what_it_shows(tmp_path):
+    blocks = [Heading("a < b", 1), Paragraph("x & y"), Bullets(["<i>"]), Table([{"c": 0.123456, "d": float("nan")}])]
+    page = to_html(blocks, "t & u")
+    assert "a &lt; b" in page and "x &amp; y" in page and "&lt;i&gt;" in page and "t &amp; u" in page
+    assert "| 0.123 | – |" in to_markdown(blocks, tmp_path)

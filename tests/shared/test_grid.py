@@ -1,0 +1,141 @@
+"""The measured grid: its CSV, recorded runs, pairing, and the map fitted on random subsets."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from planted import CLASSES, N_EFF, accuracy_of, perfect_probe
+
+from shared.alpha_map import fit_alpha_map
+from shared.grid import COLUMNS, BadGrid, Measurement, grids, read_csv, write_csv
+from shared.records import write_config, write_json, write_summary
+from shared.run_grid import read_runs
+
+
+def measurement(method="dsa", ipc=1, coefficient=0.0, seed=0, network="convnet/0", accuracy=0.5, **more):
+    return Measurement(method, "digits", 10, ipc, coefficient, seed, network, {"accuracy": accuracy, **more})
+
+
+def small():
+    rng = np.random.default_rng(0)
+    return [
+        measurement(ipc=i, coefficient=c, seed=s, network=f"convnet/{n}", accuracy=float(rng.random()), relative_pull=c)
+        for i in (1, 10) for c in (0.0, 0.01, -0.01) for s in (0, 1) for n in (0, 1)
+    ] + [measurement("random", i, seed=s, accuracy=0.3) for i in (1, 10) for s in (0, 1)] + [
+        measurement("whole", 0, accuracy=0.9)
+    ]  # fmt: skip
+
+
+def test_csv_round_trip(tmp_path):
+    path = write_csv(tmp_path / "grid.csv", small())
+    with path.open() as file:
+        assert tuple(next(csv.reader(file))) == COLUMNS
+    (one,), (two,) = grids(small()), grids(read_csv(path))
+    assert np.array_equal(one.accuracy, two.accuracy) and one.accuracy.shape == (2, 3, 2, 2)
+    assert two.random == {1: [[0.3], [0.3]], 10: [[0.3], [0.3]]} and list(two.whole) == [0.9]
+    assert np.array_equal(two.strength("relative_pull"), [[-0.01, 0.01]] * 2)
+    assert two.family == "gradient" and two.classes == 10
+    shuffled = path.read_text().splitlines()
+    (tmp_path / "b.csv").write_text("\n".join([shuffled[0], *shuffled[:0:-1]]))
+    assert np.array_equal(grids(read_csv(tmp_path / "b.csv"))[0].accuracy, one.accuracy)
+
+
+def test_gains_are_paired():
+    rows = small()
+    (grid,) = grids(rows)
+    of = {(m.ipc, m.coefficient, m.seed, m.network): m.values["accuracy"] for m in rows if m.method == "dsa"}
+    assert grid.coefficient.tolist() == [-0.01, 0.0, 0.01]
+    expected = of[10, 0.01, 1, "convnet/1"] - of[10, 0.0, 1, "convnet/1"]
+    assert grid.gains()[1, 1, 1, 1] == expected
+    missing = [m for m in rows if not (m.coefficient == 0.0 and m.seed == 1 and m.ipc == 10 and m.method == "dsa")]
+    (grid,) = grids(missing)
+    assert np.isnan(grid.gains()[1, :, 1]).all() and np.isfinite(grid.gains()[1, :, 0]).all()
+    assert grid.incomplete == ("ipc 10, lambda 0: 1 of 2 seeds",)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("dsa,digits,10,1,0,0,a,1.5", r"accuracy is 1.5, must lie in \[0, 1\]"),
+        ("dsa,digits,10,1,x,0,a,0.5", "lambda is 'x'"),
+        ("dsa,digits,10,0,0,0,a,0.5", "whole numbers"),
+        ("dsa,digits,10,1,0,0,a,", "accuracy is ''"),
+    ],
+)
+def test_bad_rows(tmp_path, row, message):
+    path = tmp_path / "grid.csv"
+    path.write_text("method,dataset,classes,ipc,lambda,seed,network,accuracy\n" + row + "\n")
+    with pytest.raises(BadGrid, match=f"line 2: .*{message}"):
+        read_csv(path)
+
+
+def test_bad_grids(tmp_path):
+    path = tmp_path / "grid.csv"
+    path.write_text("method,dataset\n")
+    with pytest.raises(BadGrid, match="lacks the column 'classes'"):
+        read_csv(path)
+    with pytest.raises(BadGrid, match="cannot be read"):
+        read_csv(tmp_path / "absent.csv")
+    for rows, message in (
+        ([measurement("random")], "no method to compare"),
+        ([measurement(coefficient=0.1)], "no runs with lambda = 0"),
+        ([measurement(), measurement(accuracy=0.6)], "two states of one run"),
+    ):
+        with pytest.raises(BadGrid, match=message):
+            grids(rows)
+    with pytest.raises(BadGrid, match="accuracy_last was not measured"):
+        grids([measurement()], "accuracy_last")
+    assert grids([measurement(), measurement()])[0].accuracy.size == 1  # the same twice is no contradiction
+
+
+def recorded(folder, sdc, seed, finished=True, **settings):
+    settings = {"method": "dsa", "dataset": "digits", "ipc": 1, "sdc": sdc, "seed": seed, **settings}
+    write_config(folder, settings, seed=seed, data={"classes": 10})
+    rows = [
+        {"step": 0, "gradn_synthetic_trained": 2.0},
+        {"step": 0, "misclassified_real_trained": 0.2, "misclassified_real_random": 0.9},
+        {"step": 0, "pull": 0.1}, {"step": 1, "pull": 0.3}, {"step": 2, "gradn_synthetic_trained": 3.0},
+    ]  # fmt: skip
+    if sdc is None:
+        rows = [row for row in rows if "pull" not in row]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps({"schema": 1, **row}) + "\n" for row in rows))
+    if finished:
+        write_summary(folder, {"evaluation": {"network": "convnet", "accuracies": [0.6 + seed / 10, 0.7]}})
+
+
+def test_recorded_runs(tmp_path):
+    recorded(tmp_path / "a", None, 0)
+    recorded(tmp_path / "b", 0.01, 0)
+    recorded(tmp_path / "c", 0.01, 1, finished=False)
+    recorded(tmp_path / "d", None, 0, asdc=[0.1, 1.0])
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    results = {"random": {"accuracies": [[0.4, 0.5]]}, "whole": {"accuracies": [[0.9]]}}
+    write_json(tmp_path / "a" / "summary.json", summary | {"results": results})
+    measurements, left_out = read_runs(tmp_path)
+    (grid,) = grids(measurements)
+    assert grid.accuracy.tolist() == [[[[0.6, 0.7]], [[0.6, 0.7]]]] and grid.coefficient.tolist() == [0.0, 0.01]
+    assert grid.random == {1: [[0.4, 0.5]]} and list(grid.whole) == [0.9]
+    assert grid.per_run["relative_pull"].tolist() == [[[0.0], [pytest.approx(0.2)]]]
+    assert grid.per_run["relative_pull_start"][0, 1, 0] == 0.1
+    assert grid.per_run["mediator_gradn"][0, 0, 0] == 3.0 and grid.per_run["mediator_gradn_start"][0, 0, 0] == 2.0
+    assert (grid.per_run["probe_error_low"][0, 0, 0], grid.per_run["probe_error_high"][0, 0, 0]) == (0.2, 0.9)
+    assert len(left_out) == 2 and "not finished" in left_out[0] and "not one coefficient" in left_out[1]
+    with pytest.raises(BadGrid, match="holds no runs"):
+        read_runs(tmp_path / "a" / "nothing")
+
+
+def test_the_map_finds_the_planted_dimension():
+    prediction = perfect_probe(False)
+    covered = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        ipc = (1, 5, 10, 50)
+        truth = {k: accuracy_of(prediction.random(k * CLASSES / N_EFF)) for k in ipc}
+        random = {k: (mean + rng.normal(0, 0.005, (5, 3))).tolist() for k, mean in truth.items()}
+        found = fit_alpha_map(random, [0.96, 0.96], CLASSES, prediction.random)
+        assert found.valid and found.residual < 0.02 and found.explained > 0.98
+        covered += found.low <= N_EFF <= found.high
+    assert covered >= 18
+    assert found.alpha([1, 50]) == pytest.approx(np.array([1, 50]) * 10 / found.n_eff)
+    assert found.angle(0.04) == pytest.approx(0.0, abs=1e-12) and found.angle(0.9) == pytest.approx(np.pi / 2)
