@@ -18,14 +18,13 @@ import json
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from empirical import cost, networks, synthetic
 from empirical.checkpoint import FolderInUse, Lock
@@ -43,10 +42,11 @@ from empirical.coresets import Random
 from empirical.data.datasets import DataError, Dataset, load
 from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
-from empirical.evaluation import Evaluation, evaluate, evaluate_whole, spread
+from empirical.evaluation import Evaluation, evaluate, evaluate_whole
 from empirical.experiment import Experiment, correction_of, experts_command, make, missing_experts, prepared
 from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.progress import EpochCounter, Reporter, duration
+from empirical.results import Results
 from empirical.seeds import generator
 from empirical.trajectory_matching.scores import scores, skipped_share
 from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
@@ -57,36 +57,6 @@ TYPED = "settings.json"
 """What was typed, with the preset's values: what `--resume` starts from."""
 LONG = 600.0
 """Seconds from which a run says beforehand what is smaller."""
-
-
-@dataclass
-class Results:
-    """Evaluations by what was evaluated, one list a repetition."""
-
-    found: dict[str, list[Evaluation]] = field(default_factory=dict)
-
-    def add(self, name: str, evaluation: Evaluation) -> None:
-        """One more repetition of `name`."""
-        self.found.setdefault(name, []).append(evaluation)
-
-    def describe(self) -> dict[str, Any]:
-        """For the record."""
-        described: dict[str, Any] = {}
-        for name, evaluations in self.found.items():
-            accuracies = [list(e.accuracies) for e in evaluations]
-            described[name] = {"accuracies": accuracies, **vars(spread(accuracies))}
-        return described
-
-    def table(self, title: str) -> Table:
-        """Mean and both spreads, per cent."""
-        drawn = Table("set", "accuracy %", "std over networks", "std over distillations", "n", title=title)
-        for name, evaluations in self.found.items():
-            s = spread([e.accuracies for e in evaluations])
-            numbers = [
-                f"{100 * x:.2f}" if x == x else "-" for x in (s.mean, s.std_networks, s.std_distillations)
-            ]
-            drawn.add_row(name, *numbers, f"{s.distillations} x {s.networks}")
-        return drawn
 
 
 def _bare_flag(arguments: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole
 from empirical.experiment import Experiment, make, make_together
+from empirical.paired_distillation import Outcome
 from empirical.sweep.cells import Cell, shares_work
 from empirical.sweep.ledger import clear_failure, folder_of, note_failure, state_of, stored_state
 from shared.records import write_config, write_summary
