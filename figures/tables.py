@@ -93,6 +93,11 @@ def paired_gain(measured: Measured) -> tuple[float, float, int] | None:
     return float(gains.mean()), float(half), gains.size
 
 
+def _number(value: float) -> str:
+    """Two decimals; one seed or one network has no spread."""
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
 def table(measured: dict[Cell, Measured]) -> str:
     """The Markdown table."""
     reference = published()
@@ -101,7 +106,7 @@ def table(measured: dict[Cell, Measured]) -> str:
         if not accuracies:
             return "-"
         mean, seeds, networks, count = over_seeds(accuracies)
-        return f"{mean:.2f} (seeds {seeds:.2f}, networks {networks:.2f}; n = {count})"
+        return f"{mean:.2f} (seeds {_number(seeds)}, networks {_number(networks)}; n = {count})"
 
     def stated(method: str, dataset: str, ipc: int) -> str:
         found = reference.get((method, dataset, str(ipc)))
@@ -113,7 +118,7 @@ def table(measured: dict[Cell, Measured]) -> str:
     ]
     for (dataset, ipc, method), cell in measured.items():
         gain = paired_gain(cell)
-        difference = "-" if gain is None else f"{gain[0]:+.2f} ± {gain[1]:.2f} (n = {gain[2]})"
+        difference = "-" if gain is None else f"{gain[0]:+.2f} ± {_number(gain[1])} (n = {gain[2]})"
         coefficient = "-" if cell.coefficient is None else f"{cell.coefficient:g}"
         lines.append(
             f"| {dataset} | {ipc} | {method} | {coefficient} | {entry(cell.plain)} | {entry(cell.corrected)} | "
