@@ -117,13 +117,9 @@ def parse(arguments: Sequence[str]) -> Settings:
     if known.resume and known.out and not (known.dataset or known.preset):
         defaults = Settings(**_stored(Path(known.out)))
     else:
-        settings = Settings()
-        if known.dataset:
-            settings = replace(settings, dataset=known.dataset)
-        if known.method:
-            settings = replace(settings, method=known.method)
-        if known.ipc and known.ipc.isdecimal():
-            settings = replace(settings, ipc=int(known.ipc))
+        cell = {name: getattr(known, name) for name in ("dataset", "method") if getattr(known, name)}
+        ipc = int(known.ipc) if (known.ipc or "").isdecimal() else Settings().ipc
+        settings = replace(Settings(), ipc=ipc, **cell)
         defaults = with_preset(settings, known.preset)
     return tyro.cli(
         Settings, args=arguments, default=defaults, prog="python -m empirical.run", description=__doc__
@@ -285,18 +281,14 @@ def _make_and_evaluate(experiment: Experiment, name: str) -> dict[str, Evaluatio
     if points is None:
         found = {name: _evaluated(made, experiment, name)}
     else:
-        found = {f"{name}, last": points.last, f"{name}, max of {points.points} points": points.maximum}
-        if points.chosen is not None:
-            found[f"{name}, chosen on validation"] = points.chosen
+        found = points.labelled(name)
         more = {"steps": points.steps, "skipped_share": skipped_share(recorded)}
         if more["skipped_share"]:
             print(f"{name}: {more['skipped_share']:.0%} of the iterations skipped (matching loss above threshold)")
     first = next(iter(found.values()))
     evaluations = {key: e.describe() for key, e in found.items()}
-    write_summary(
-        experiment.folder,
-        {"name": name, "evaluation": first.describe(), "evaluations": evaluations, **more},
-    )
+    written = {"name": name, "evaluation": first.describe(), "evaluations": evaluations, **more}
+    write_summary(experiment.folder, written)
     return found
 
 

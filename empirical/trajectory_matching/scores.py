@@ -29,6 +29,13 @@ class Scores:
     steps: Mapping[str, int]
     points: int
 
+    def labelled(self, name: str) -> dict[str, Evaluation]:
+        """What a table shows, the last point first."""
+        found = {f"{name}, last": self.last, f"{name}, max of {self.points} points": self.maximum}
+        if self.chosen is not None:
+            found[f"{name}, chosen on validation"] = self.chosen
+        return found
+
 
 def scores(rows: Sequence[Mapping[str, Any]], network: str) -> Scores | None:
     """From the rows of a run's metrics; None if there is no evaluation point. Of equals the earliest counts."""
