@@ -219,7 +219,8 @@ def tilt_critical_alpha(
     """The alpha above which a small positive tilt (easier samples) stops helping; NaN if none in [0.01, 100]."""
     grid = np.geomspace(0.01, 100.0, 16)
     slope = tilt_slope(grid, theta, margin, beta, gradient_weighted)
-    falls = np.flatnonzero((slope[:-1] > 0.0) & (slope[1:] <= 0.0))
+    # Slopes below 1e-9 are the noise of the differences, as where the probe knows nothing of the teacher.
+    falls = np.flatnonzero((slope[:-1] > 1e-9) & (slope[1:] < -1e-9))
     if not falls.size:
         return math.nan
 

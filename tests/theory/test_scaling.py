@@ -120,3 +120,7 @@ def test_tilt_critical_alpha_perfect_probe(angle, margin, alpha):
 ])  # fmt: skip
 def test_tilt_critical_alpha_imperfect_probe(angle, margin, alpha):
     assert scaling.tilt_critical_alpha(angle * math.pi, margin) == pytest.approx(alpha, abs=6e-6)
+
+
+def test_no_critical_alpha_where_the_probe_knows_nothing():
+    assert math.isnan(scaling.tilt_critical_alpha(math.pi / 2, "unsigned"))
