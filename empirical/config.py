@@ -85,6 +85,7 @@ class Settings:
         eval_batch: images a step of their training.
         eval_augmentation: none, operations, or condensation (DC's own, used on MNIST).
         whole_epochs: epochs on the whole training set.
+        whole_batch: images a step of them.
         feature_epochs: epochs of the network that herding takes features from.
         forgetting_epochs: epochs over which forgetting is counted.
         forgetting_keep: highest or lowest scores.
@@ -147,6 +148,7 @@ class Settings:
     eval_batch: int = 256
     eval_augmentation: str | None = None
     whole_epochs: int = 50
+    whole_batch: int = 256
     feature_epochs: int = 10
     forgetting_epochs: int = 50
     forgetting_keep: str = "highest"
@@ -189,7 +191,8 @@ NOT_IDENTITY = (
         "repetitions",
         "preset",
     ),
-    *("eval_networks", "eval_epochs", "eval_batch", "eval_augmentation", "whole_epochs", "memory_budget"),
+    *("eval_networks", "eval_epochs", "eval_batch", "eval_augmentation", "whole_epochs", "whole_batch"),
+    "memory_budget",
 )
 """Settings that a resumed run may have otherwise: they do not change the synthetic set."""
 
@@ -289,7 +292,7 @@ def check(settings: Settings) -> None:
     for what, name, known in choices:
         if name not in known:
             raise nearest(what, name, known)
-    at_least_one = ("ipc", "repetitions", "iterations", "batch_real", "eval_networks", "whole_epochs")
+    at_least_one = ("ipc", "repetitions", "iterations", "batch_real", "eval_networks", "whole_epochs", "whole_batch")
     for name in at_least_one:
         if getattr(settings, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} is at least 1, not {getattr(settings, name)}")

@@ -262,6 +262,7 @@ def evaluate_whole(
     epochs: int = 50,
     split: Literal["test", "validation"] = "test",
     progress: training.Progress | None = None,
+    batch: int = 256,
 ) -> Evaluation:
     """The upper bound: networks trained on the whole training split; rate drop at half, no augmentation."""
     train = dataset.train
@@ -269,7 +270,7 @@ def evaluate_whole(
         dataset,
         train.images,
         train.labels,
-        training.halved(epochs),
+        training.halved(epochs, batch=batch),
         None,
         choice or NetworkChoice(),
         count,

@@ -261,6 +261,7 @@ def _whole(experiment: Experiment) -> Evaluation:
             experiment.seed,
             settings.whole_epochs,
             progress=EpochCounter(reporter),
+            batch=settings.whole_batch,
         )
 
 

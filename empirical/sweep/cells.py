@@ -19,6 +19,8 @@ from shared.records import plain
 SHARING = 0.5
 """Share of common real gradients from which the coefficients of a seed are one job, and not one each."""
 _JUDGED = ("eval_networks", "eval_epochs", "eval_augmentation", "whole_epochs")
+_JUDGED_IF_CHANGED = ("eval_batch", "whole_batch")
+"""Count where they are not the default, so that folders older than these settings keep their names."""
 _SPEED_ONLY = ("strategy", "compiled")
 
 DataOf = Callable[[Settings], Dataset]
@@ -44,7 +46,9 @@ class Cell:
 
     def digest(self, without: Sequence[str] = ()) -> str:
         """Hash of all that the set and its accuracies depend on, but for what is left out."""
-        content = {**identity(self.settings), **{name: getattr(self.settings, name) for name in _JUDGED}}
+        changed = [n for n in _JUDGED_IF_CHANGED if getattr(self.settings, n) != getattr(Settings(), n)]
+        judged = {name: getattr(self.settings, name) for name in (*_JUDGED, *changed)}
+        content = {**identity(self.settings), **judged}
         for name in (*without, *_SPEED_ONLY):
             content.pop(name)
         text = json.dumps(plain({**content, "data": self.fingerprint}), sort_keys=True)

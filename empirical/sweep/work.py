@@ -19,17 +19,23 @@ from empirical.data.datasets import Dataset, load
 from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole
-from empirical.experiment import Experiment, make, make_together
+from empirical.experiment import Experiment, make, make_together, prepared
 from empirical.paired_distillation import Outcome
 from empirical.sweep.cells import Cell, shares_work
 from empirical.sweep.ledger import clear_failure, folder_of, note_failure, state_of, stored_state
-from shared.records import write_config, write_summary
+from empirical.trajectory_matching.make import whitened
+from empirical.trajectory_matching.scores import scores
+from shared.records import read, write_config, write_summary
+
+EXPERTS_SECONDS = 0.5
+"""Between two looks at experts that another worker is making."""
+
+Source = tuple[str, Path | None, bool, str, float, int]
 
 
 @lru_cache(maxsize=2)
-def _load(
-    name: str, data_root: Path | None, download: bool, device: str, validation: float, seed: int
-) -> Dataset:
+def _load(source: Source) -> Dataset:
+    name, data_root, download, device, validation, seed = source
     return load(
         name,
         data_root=data_root,
@@ -40,11 +46,27 @@ def _load(
     )
 
 
-def data_of(settings: Settings) -> Dataset:
-    """The data set of a cell, kept in memory for the next one; only a hold-out depends on the seed."""
-    seed = settings.seed if settings.validation else 0
+@lru_cache(maxsize=1)
+def _whitened(source: Source) -> Dataset:
+    return whitened(_load(source))
+
+
+def _source(settings: Settings) -> Source:
+    """What the data depend on; the seed only where images are held out."""
     s = settings
-    return _load(s.dataset, s.data_root, s.download, s.device, s.validation, seed)
+    return s.dataset, s.data_root, s.download, s.device, s.validation, s.seed if s.validation else 0
+
+
+def data_of(settings: Settings) -> Dataset:
+    """The data set of a cell, kept in memory for the next one."""
+    return _load(_source(settings))
+
+
+def prepared_data_of(settings: Settings) -> Dataset:
+    """The same as the method sees it: whitened where it asks for that."""
+    dataset = data_of(settings)
+    as_it_is = prepared(settings, dataset, fitted=False) is dataset
+    return dataset if as_it_is else _whitened(_source(settings))
 
 
 def run_group(
@@ -134,7 +156,7 @@ def _experiment(cell: Cell, root: Path) -> Experiment:
     if device_named(settings.device).type == "cuda":
         torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = settings.tf32
-    return Experiment(settings, data_of(settings), folder_of(root, cell), settings.seed)
+    return Experiment(settings, prepared_data_of(settings), folder_of(root, cell), settings.seed)
 
 
 def _made(experiment: Experiment) -> synthetic.SyntheticSet | Diverged | None:
@@ -144,17 +166,24 @@ def _made(experiment: Experiment) -> synthetic.SyntheticSet | Diverged | None:
         described = {"seed": experiment.seed, "device": str(dataset.device), "data": dataset.describe()}
         write_config(experiment.folder, experiment.settings, **described)
         return None
-    try:
-        return make(experiment)
-    except Diverged as failure:
-        return failure
+    while True:
+        try:
+            return make(experiment)
+        except FolderInUse:  # another worker makes, or opens, the experts that this run needs too
+            time.sleep(EXPERTS_SECONDS)
+        except Diverged as failure:
+            return failure
 
 
 def _judged(experiment: Experiment, made: synthetic.SyntheticSet) -> Evaluation:
+    """Where a run has evaluation points the last is of the finished set, and is not measured again."""
     e = experiment
+    points = scores(read(e.folder).metrics(), e.choice.name)
+    if points is not None:
+        return points.last
     return evaluate(made, e.dataset, e.protocol, e.choice, e.settings.eval_networks, e.seed)
 
 
 def _whole(experiment: Experiment) -> Evaluation:
     e, s = experiment, experiment.settings
-    return evaluate_whole(e.dataset, e.choice, s.eval_networks, e.seed, s.whole_epochs)
+    return evaluate_whole(e.dataset, e.choice, s.eval_networks, e.seed, s.whole_epochs, batch=s.whole_batch)
