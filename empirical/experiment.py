@@ -243,16 +243,19 @@ def _trajectory_matching(experiment: Experiment) -> SyntheticSet:
 
 
 def missing_experts(experiment: Experiment) -> int:
-    """Experts that the run needs and that are not there yet; 0 for other methods."""
+    """Experts that the run needs and that are not there yet; 0 for other methods.
+
+    Raises:
+        BadExpert: experts are there, but of another run.
+
+    """
     settings = experiment.settings
     if settings.method not in TRAJECTORIES:
         return 0
-    own = settings.trajectory
-    recipe = trajectory.expert_recipe(settings.method, own, settings.augmentation or "none")
-    folder = own.experts or trajectory.expert_folder(
-        prepared(settings, experiment.dataset, fitted=False), experiment.choice, recipe
+    described = prepared(settings, experiment.dataset, fitted=False)
+    return trajectory.experts_to_make(
+        described, experiment.choice, settings.method, settings.trajectory, settings.augmentation or "none"
     )
-    return sum(not trajectory.file_of(folder, i).exists() for i in range(own.expert_count or 1))
 
 
 def experts_command(settings: Settings) -> str:
@@ -270,7 +273,7 @@ def experts_command(settings: Settings) -> str:
         f"--seed {settings.seed}" if settings.validation else "",
         f"--rate {own.expert_rate:g} --batch {own.expert_batch}",
         f"--rho {own.rho:g} --alpha {own.alpha:g}" if TRAJECTORIES[settings.method].experts == "flat" else "",
-        "--zca" if own.zca else "",
+        f"--zca {own.zca} --preset {settings.preset}",
         *(f"--{name} {value}" for name, value in settings.variant.items()),
         f"--out {own.experts}" if own.experts else "",
         f"--data-root {settings.data_root}" if settings.data_root else "",

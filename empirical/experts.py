@@ -6,47 +6,60 @@ status: 0; 2 for bad input; 3 for missing or unusable data; 130 if stopped (what
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
 
 from empirical import cost, networks
 from empirical.checkpoint import FolderInUse, Lock
-from empirical.data.augmentation import SiameseAugmentation, default_strategy
+from empirical.config import Settings, nearest, resolve, with_preset
 from empirical.data.datasets import DataError, load
 from empirical.devices import device_named
 from empirical.evaluation import NetworkChoice
 from empirical.progress import duration
-from empirical.trajectory_matching.experts import AT_ONCE, ExpertRecipe, Kind, flop, train_experts
-from empirical.trajectory_matching.make import expert_folder, whitened
+from empirical.trajectory_matching.experts import (
+    AT_ONCE,
+    Kind,
+    flop,
+    identity,
+    missing_experts,
+    train_experts,
+)
+from empirical.trajectory_matching.make import expert_folder, expert_recipe, whitened
+from empirical.trajectory_matching.settings import METHODS
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of the command; the published values are the defaults.
+    """Options of the command. What is not given is as in a run of the method on the data set, so that the run's own
+    defaults fit the experts.
 
     Attributes:
         dataset: as in python -m empirical.run.
-        kind: sgd (MTT, TESLA) or flat (adaptive GSAM: FTD, DATM).
-        count: experts.
+        kind: sgd (MTT, TESLA) or flat (adaptive GSAM: FTD, DATM); that of the method if not given.
+        method: mtt, tesla, ftd or datm, whose settings are taken; mtt for sgd and ftd for flat if not given.
+        ipc: images a class of the run whose settings are taken.
+        preset: of that run.
+        count: how many there are to be; those in the folder count.
         epochs: of each; a snapshot is kept after every one.
-        network: architecture.
-        width: of the network.
-        depth: of the network.
-        activation: of the network.
-        norm: of the network.
-        pooling: of the network.
+        network: architecture, as in python -m empirical.run.
+        width: channels of a ConvNet.
+        depth: blocks of a ConvNet; 3 if not given.
+        activation: relu, leaky-relu, sigmoid or swish; relu if not given.
+        norm: instance, batch, layer, group or none; instance if not given.
+        pooling: average, max or none; average if not given.
         rate: learning rate.
         batch: real images a step.
-        augmentation: operations, or none; the data set's usual ones if not given.
+        augmentation: operations, or none.
         rho: radius of GSAM.
         alpha: weight of GSAM's orthogonal part.
         zca: whiten the images.
         validation: share of the training images held out, as in the run that will use the experts.
-        seed: of that hold-out.
-        expert_seed: of the experts.
+        seed: draws what is held out.
+        expert_seed: of the experts; runs that make their own take 0.
         at_once: experts trained side by side.
         data_root: folder of the data files.
         download: fetch missing data.
@@ -58,22 +71,25 @@ class Options:
     """
 
     dataset: str = "digits"
-    kind: Kind = "sgd"
-    count: int = 100
-    epochs: int = 50
-    network: str = "convnet"
+    kind: Kind | None = None
+    method: str | None = None
+    ipc: int = 1
+    preset: str | None = None
+    count: int | None = None
+    epochs: int | None = None
+    network: str | None = None
     width: int | None = None
     depth: int | None = None
     activation: str | None = None
     norm: str | None = None
     pooling: str | None = None
-    rate: float = 0.01
-    batch: int = 256
+    rate: float | None = None
+    batch: int | None = None
     augmentation: str | None = None
-    rho: float = 0.01
-    alpha: float = 0.3
-    zca: bool = False
-    validation: float = 0.0
+    rho: float | None = None
+    alpha: float | None = None
+    zca: bool | None = None
+    validation: float | None = None
     seed: int = 0
     expert_seed: int = 0
     at_once: int = AT_ONCE
@@ -85,57 +101,86 @@ class Options:
     quiet: bool = False
 
 
+def _method(options: Options) -> str:
+    """The method whose settings are taken.
+
+    Raises:
+        ValueError: unknown, or its experts are of another kind.
+
+    """
+    if options.method is None:
+        return "ftd" if options.kind == "flat" else "mtt"
+    if options.method not in METHODS:
+        raise nearest("method", options.method, METHODS)
+    kind = METHODS[options.method].experts
+    if options.kind not in (None, kind):
+        raise ValueError(f"experts of {options.method} are of kind {kind}, not {options.kind}: leave one of both out")
+    return options.method
+
+
+def _settings(options: Options) -> Settings:
+    """Of the run that the experts are for, as far as they are known without the data."""
+    run = with_preset(Settings(method=_method(options), dataset=options.dataset, ipc=options.ipc), options.preset)
+    names = ("network", "width", "depth", "activation", "norm", "pooling", "validation", "augmentation")
+    given: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    return replace(run, **given)
+
+
 def execute(options: Options, console: Console) -> None:
     """Trains what is missing; see `train_experts` for what it raises."""
-    if options.count < 1 or options.epochs < 1 or options.at_once < 1:
-        raise ValueError(
-            f"--count, --epochs and --at-once are at least 1, not {options.count}, {options.epochs}, {options.at_once}"
-        )
-    recipe = ExpertRecipe(
-        options.kind, options.rate, options.batch, options.augmentation or "none", options.rho, options.alpha
-    )
+    for name in ("count", "epochs", "at_once", "ipc"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is at least 1, not {value}")
+    settings = _settings(options)
     dataset = load(
         options.dataset,
         data_root=options.data_root,
         download=options.download,
         device=device_named(options.device),
-        validation=options.validation,
+        validation=settings.validation,
         seed=options.seed,
     )
-    if options.augmentation is None:
-        usual = SiameseAugmentation(default_strategy(dataset.flip)).name
-        recipe = ExpertRecipe(options.kind, options.rate, options.batch, usual, options.rho, options.alpha)
-    names = ("width", "depth", "activation", "norm", "pooling")
-    choice = NetworkChoice(
-        options.network, {n: getattr(options, n) for n in names if getattr(options, n) is not None}
-    )
+    settings = resolve(settings, dataset)
+    own = settings.trajectory
+    usual = expert_recipe(settings.method, own, settings.augmentation or "none")
+    names = ("rate", "batch", "rho", "alpha")
+    given: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    recipe = replace(usual, **given)
+    count, epochs = options.count or own.expert_count or 1, options.epochs or own.expert_training_epochs or 1
+    zca = own.zca if options.zca is None else options.zca
+    choice = NetworkChoice(settings.network, settings.variant)
     network = networks.build(choice.name, dataset.shape, dataset.classes, **choice.variant).to(dataset.device)
-    work = flop(dataset, network, recipe, options.count, options.epochs)
-    size = 4 * (options.epochs + 1) * sum(p.numel() for p in network.parameters()) * options.count
+    described = whitened(dataset, fitted=False) if zca else dataset
+    folder = options.out or expert_folder(described, choice, recipe)
+    missing = len(missing_experts(folder, count, identity(described, choice, recipe), epochs))
+    work = flop(dataset, network, recipe, missing, epochs)
+    size = 4 * (epochs + 1) * sum(p.numel() for p in network.parameters()) * missing
     console.print(
-        f"{options.count} {options.kind} experts of {options.epochs} epochs on {options.dataset}: "
-        f"{work / 1e12:.3g} TFLOP, about {duration(work / cost.speed(network, dataset))} on {dataset.device}, "
-        f"{size / 1e9:.2g} GB of disk",
+        f"{count} {recipe.kind} experts of {epochs} epochs on {options.dataset}, "
+        f"{missing} of them to be made in {folder}: {work / 1e12:.3g} TFLOP, "
+        f"about {duration(work / cost.speed(network, dataset))} on {dataset.device}, {size / 1e6:.3g} MB of disk",
         highlight=False,
+        soft_wrap=True,
     )
     if options.dry_run:
         return
-    dataset = whitened(dataset) if options.zca else dataset
-    folder = options.out or expert_folder(dataset, choice, recipe)
+    dataset = whitened(dataset) if zca else dataset
     with Lock(folder):
         pool = train_experts(
             dataset,
             choice,
             recipe,
             folder,
-            options.count,
-            options.epochs,
+            count,
+            epochs,
             options.expert_seed,
             at_once=options.at_once,
             quiet=options.quiet,
         )
     last = [file.header["accuracies"][-1]["test"] for file in pool.files]
-    console.print(f"{folder}: test accuracy {100 * sum(last) / len(last):.2f} % on average", highlight=False)
+    console.print(
+        f"{folder}: test accuracy {100 * sum(last) / len(last):.2f} % on average", highlight=False, soft_wrap=True
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -143,9 +143,9 @@ class ExpertFile:
 
         """
         theirs, ours = self.header["identity"], plain(identity)
-        for key in sorted({*theirs, *ours}):
+        for key in {**ours, **theirs}:
             if theirs.get(key) != ours.get(key):
                 raise BadExpert(
                     f"{self.path} was made with {key} = {theirs.get(key)!r}, this run has {ours.get(key)!r}: "
-                    "name another folder with --experts, or change the run"
+                    "name another folder, or take the settings of those experts"
                 )

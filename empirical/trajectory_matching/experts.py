@@ -5,6 +5,7 @@ are trained many at once, epoch by epoch; after each epoch an expert's rows and 
 training goes on where it was and ends where an uninterrupted one ends.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,13 +24,16 @@ from empirical.progress import Reporter
 from empirical.seeds import generator
 from empirical.trajectory_matching.expert_file import BadExpert, ExpertFile, file_of, write
 from empirical.trajectory_matching.sharpness import Gsam
+from shared.records import plain
 
 Kind = Literal["sgd", "flat"]
 KINDS: tuple[Kind, ...] = ("sgd", "flat")
 MEASURED_IMAGES = 500
 """Most images of a split that the accuracies in a header are measured on."""
 AT_ONCE = 10
-"""Experts trained at once."""
+"""Experts trained at once; also how many a training is taken to make when it is asked whether compiling pays, for
+an expert's numbers must not depend on how many are made beside it.
+"""
 
 
 @dataclass(frozen=True)
@@ -116,15 +120,37 @@ class ExpertPool:
             BadExpert: one is missing, damaged, too short, or made otherwise.
 
         """
-        files = [ExpertFile.open(file_of(folder, index)) for index in range(count)]
-        for file in files:
-            file.require(identity)
-            if file.snapshots < epochs + 1:
-                raise BadExpert(
-                    f"{file.path} was trained for {file.snapshots - 1} epochs, this run needs {epochs}: make longer "
-                    "experts in another folder, or lower --max-start-epoch"
-                )
-        return ExpertPool(files)
+        return ExpertPool([checked(file_of(folder, index), identity, epochs) for index in range(count)])
+
+
+def checked(path: Path, identity: dict[str, Any], epochs: int) -> ExpertFile:
+    """An expert that a run may use.
+
+    Raises:
+        BadExpert: it is missing, damaged, too short, or made otherwise.
+
+    """
+    file = ExpertFile.open(path)
+    file.require(identity)
+    if file.snapshots < epochs + 1:
+        raise BadExpert(
+            f"{path} was trained for {file.snapshots - 1} epochs, this run needs {epochs}: make longer experts in "
+            "another folder, or lower --max-start-epoch"
+        )
+    return file
+
+
+def missing_experts(folder: Path, count: int, identity: dict[str, Any], epochs: int) -> list[int]:
+    """Which of the first `count` experts are not there yet; those that are have been checked.
+
+    Raises:
+        BadExpert: as `checked`.
+
+    """
+    missing = [index for index in range(count) if not file_of(folder, index).exists()]
+    for index in sorted(set(range(count)) - set(missing)):
+        checked(file_of(folder, index), identity, epochs)
+    return missing
 
 
 class _Member:
@@ -146,8 +172,16 @@ class _Member:
             networks.initialise(self.network, generator(self.seed, "expert", "network", self.index))
             return
         tensors, document = checkpoint.load(self.state_file)
-        if document["identity"] != self.identity or document["seed"] != self.seed:
-            raise BadExpert(f"{self.rows_file.parent} holds half-made experts of other settings; empty it first")
+        theirs, ours = (
+            {**own, "seed": seed}
+            for own, seed in ((document["identity"], document["seed"]), (self.identity, self.seed))
+        )
+        for key in {**ours, **theirs}:
+            if theirs.get(key) != ours.get(key):
+                raise BadExpert(
+                    f"{self.rows_file.parent} holds a half-made expert with {key} = {theirs.get(key)!r}, not "
+                    f"{ours.get(key)!r}: go on with its settings, name another folder, or remove {self.state_file}"
+                )
         self.done, self.accuracies = document["done"], document["accuracies"]
         self.generator.set_state(tensors["generator"])
         row = self._row(self.done)
@@ -171,6 +205,7 @@ class _Member:
             file.seek(4 * self.functional.size * self.done)
             file.write(row.numpy().tobytes())
             file.flush()
+            os.fsync(file.fileno())  # before the state that counts it
         document = {
             "done": self.done, "accuracies": self.accuracies, "identity": self.identity, "seed": self.seed
         }
@@ -178,7 +213,8 @@ class _Member:
 
     def finish(self, epochs: int) -> None:
         """Writes the expert's file and removes what it was made of."""
-        header = {"identity": self.identity, "seed": self.seed, "index": self.index, "accuracies": self.accuracies}
+        accuracies = self.accuracies[: epochs + 1]
+        header = {"identity": self.identity, "seed": self.seed, "index": self.index, "accuracies": accuracies}
         rows = (self._row(epoch) for epoch in range(epochs + 1))
         write(self.target, rows, epochs + 1, self.functional.size, header)
         self.rows_file.unlink()
@@ -205,6 +241,7 @@ def train_experts(
     epochs: int,
     seed: int = 0,
     *,
+    needed: int | None = None,
     at_once: int = AT_ONCE,
     quiet: bool = False,
 ) -> ExpertPool:
@@ -212,21 +249,29 @@ def train_experts(
 
     Expert i depends on `seed` and i alone, so experts can be added later. A training that was killed goes on.
 
+    Args:
+        dataset: the real data, preprocessed.
+        choice: the network.
+        recipe: how it is trained.
+        folder: of the experts.
+        count: experts 0 .. count - 1 are to be there in the end.
+        epochs: of those that are made.
+        seed: of all of them.
+        needed: epochs that experts already there must have been trained at least; `epochs` if not given.
+        at_once: trained side by side.
+        quiet: no progress.
+
     Raises:
-        BadExpert: the folder holds experts made otherwise.
+        BadExpert: the folder holds experts made otherwise, or too short ones; nothing is trained then.
         ValueError: count or epochs below 1.
 
     """
     if count < 1 or epochs < 1:
         raise ValueError(f"at least 1 expert and 1 epoch are needed, not {count} and {epochs}")
-    folder.mkdir(parents=True, exist_ok=True)
-    from shared.records import plain
-
+    needed = epochs if needed is None else needed
     own = plain(identity(dataset, choice, recipe))
-    missing = [index for index in range(count) if not file_of(folder, index).exists()]
-    ExpertPool.open(folder, 0, own, epochs)
-    for index in set(range(count)) - set(missing):
-        ExpertFile.open(file_of(folder, index)).require(own)
+    missing = missing_experts(folder, count, own, needed)
+    folder.mkdir(parents=True, exist_ok=True)
     images, prepare = _inputs(dataset) if missing else (dataset.train.images, None)
     strategy = parse_strategy(recipe.augmentation)
     with Reporter(f"{recipe.kind} experts", count * epochs, (count - len(missing)) * epochs, quiet) as reporter:
@@ -237,17 +282,19 @@ def train_experts(
                 network = networks.build(choice.name, dataset.shape, dataset.classes, **choice.variant)
                 members.append(_Member(folder, index, seed, network.to(dataset.device), own))
             base = done
+            nominal = flop(dataset, members[0].network, recipe, AT_ONCE, epochs)
+            compiled = dataset.device.type == "cpu" and nominal >= training.COMPILE_FROM_FLOP
             while (least := min(member.done for member in members)) < epochs:
                 group = [member for member in members if member.done == least]
                 if least >= 0:
-                    _epoch(group, images, prepare, dataset.train.labels, recipe, strategy)
+                    _epoch(group, images, prepare, dataset.train.labels, recipe, strategy, compiled)
                 for member, accuracies in zip(group, _measured(group, dataset), strict=True):
                     member.keep(accuracies)
                 done = base + sum(max(0, member.done) for member in members)
                 reporter.update(done, {"accuracy": members[0].accuracies[-1]["test"]})
             for member in members:
                 member.finish(epochs)
-    return ExpertPool.open(folder, count, own, epochs)
+    return ExpertPool.open(folder, count, own, needed)
 
 
 def _epoch(
@@ -257,6 +304,7 @@ def _epoch(
     labels: Tensor,
     recipe: ExpertRecipe,
     strategy: tuple[str, ...],
+    compiled: bool,
 ) -> None:
     training.train(
         [member.network for member in group],
@@ -269,7 +317,7 @@ def _epoch(
         descent=recipe.descent,
         # an expert's numbers must not depend on how many are trained beside it
         strategy="auto" if images.device.type != "cpu" else "threads",
-        compiled=False if images.device.type == "cpu" and len(images) < 5000 else None,
+        compiled=compiled,
     )
 
 

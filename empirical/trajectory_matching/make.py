@@ -23,8 +23,13 @@ from empirical.seeds import derived_seed, generator
 from empirical.synthetic import SyntheticSet
 from empirical.threads import SMALL_FLOP
 from empirical.trajectory_matching.compiled import Compiled
-from empirical.trajectory_matching.expert_file import file_of as file_of
-from empirical.trajectory_matching.experts import ExpertPool, ExpertRecipe, identity, train_experts
+from empirical.trajectory_matching.experts import (
+    ExpertPool,
+    ExpertRecipe,
+    identity,
+    missing_experts,
+    train_experts,
+)
 from empirical.trajectory_matching.method import Engine, TrajectoryMatching
 from empirical.trajectory_matching.selection import selected_start, with_logits
 from empirical.trajectory_matching.settings import METHODS, TrajectorySettings
@@ -66,13 +71,32 @@ def experts_of(
     augmentation: str,
     quiet: bool = False,
 ) -> ExpertPool:
-    """The experts of a run; missing ones are made. Their seed is always 0, so that runs share them."""
+    """The experts of a run; missing ones are made. Their seed is always 0, so that runs share them.
+
+    Experts that are there may be shorter or longer than those the run would make, if they are long enough for it.
+    """
     recipe = expert_recipe(method, settings, augmentation)
     folder = settings.experts or expert_folder(dataset, choice, recipe)
     count, epochs = settings.expert_count or 1, settings.expert_training_epochs or 1
     with Lock(folder):
-        train_experts(dataset, choice, recipe, folder, count, epochs, quiet=quiet)
-    return ExpertPool.open(folder, count, identity(dataset, choice, recipe), settings.epochs_needed)
+        return train_experts(
+            dataset, choice, recipe, folder, count, epochs, needed=settings.epochs_needed, quiet=quiet
+        )
+
+
+def experts_to_make(
+    dataset: Dataset, choice: NetworkChoice, method: str, settings: TrajectorySettings, augmentation: str
+) -> int:
+    """How many experts a run would have to make; `dataset` may be a stand-in that only describes the whitening.
+
+    Raises:
+        BadExpert: some are there, but not for this run.
+
+    """
+    recipe = expert_recipe(method, settings, augmentation)
+    folder = settings.experts or expert_folder(dataset, choice, recipe)
+    own = identity(dataset, choice, recipe)
+    return len(missing_experts(folder, settings.expert_count or 1, own, settings.epochs_needed))
 
 
 def starting_set(
