@@ -1,6 +1,8 @@
 """``python -m figures NAME...``: draw figures into a folder as PDF, PNG and the numbers behind them as CSV.
 
 ``python -m figures compare RUNS...`` lays recorded runs against the theory, on one page (`figures.compare`).
+``python -m figures difficulty`` measures the difficulty of real samples on an ensemble (`figures.difficulty`).
+``python -m figures runs FOLDER...`` draws recorded runs: gradient norms, coefficients, images (`figures.runs`).
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import tyro
 
-from figures import compare
 from figures.distilled import distilled_figure
 from figures.simulated import Effort, SimulatedCurve, Strategy, simulated_curves
 from figures.theory_agreement import agreement, z_scores
@@ -78,7 +80,8 @@ class Figures:
         """Draw; ValueError before any work if a name or number is wrong."""
         for name in self.names:
             if name not in NAMES:
-                raise ValueError(f"no figure is called {name!r}; there are {', '.join(NAMES)}{nearest(name, NAMES)}")
+                known = (*NAMES, *COMMANDS)
+                raise ValueError(f"no figure is called {name!r}; there are {', '.join(known)}{nearest(name, known)}")
         wanted = list(dict.fromkeys(n for name in self.names for n in GROUPS.get(name, (name,))))
         effort = self.effort()
         _check_writable(self.out)
@@ -104,6 +107,18 @@ class Figures:
         print(f"{len(wanted)} figures in {time.monotonic() - start:.0f} s")
 
 
+class Command(Protocol):
+    """What the command line makes of its arguments."""
+
+    def run(self) -> None:
+        """Do it; ValueError for a wrong value."""
+        ...
+
+
+COMMANDS = ("compare", "difficulty", "runs")
+"""Subcommands: module `figures.NAME`, class `Name`."""
+
+
 def _announce(paths: Sequence[Path]) -> None:
     print("wrote " + ", ".join(str(p) for p in paths), flush=True)
 
@@ -120,11 +135,12 @@ def _check_writable(folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0, or 2 for a wrong value (one sentence on stderr)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command: Figures | compare.Compare
-    if given[:1] == ["compare"]:
-        command = tyro.cli(
-            compare.Compare, prog="python -m figures compare", description=compare.__doc__, args=given[1:]
-        )
+    command: Command
+    if given and given[0] in COMMANDS:
+        # Imported on demand: those that read networks or synthetic sets need torch, the theory's figures do not.
+        module = import_module(f"figures.{given[0]}")
+        kind = getattr(module, given[0].capitalize())
+        command = tyro.cli(kind, prog=f"python -m figures {given[0]}", description=module.__doc__, args=given[1:])
     else:
         command = tyro.cli(Figures, prog="python -m figures", description=__doc__, args=given)
     try:
