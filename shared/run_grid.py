@@ -4,22 +4,25 @@ What is read: of the settings `method`, `dataset`, `ipc`, `sdc` (lambda; absent 
 `evaluation` (its network's name and accuracies) and, where a run was made with its comparisons, `results.random` and
 `results.whole`; of the metrics `pull` (relative pull) and, from the difficulty probe, `gradn_synthetic_trained`,
 `misclassified_synthetic_trained`, and the test errors of the networks used for matching, for which the probe networks
-stand: untrained and trained for a little (`misclassified_real_random`, `misclassified_real_trained`).
+stand: untrained and trained for a little (`misclassified_real_random`, `misclassified_real_trained`). A run with
+evaluation points (`test_accuracies`, `validation_accuracies`) counts with the best of them on the test set, as
+trajectory matching is published, and with the last and the validated one beside it.
 Runs with another correction (a schedule of lambda, a hard threshold) are not cells of the grid and are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from shared.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
 from shared.grid import RANDOM, WHOLE, BadGrid, Measurement, family_of
 from shared.records import Run, select
 
 _ELSEWHERE = ("asdc", "hard_threshold")
+_POINTS = {MAXIMUM: "accuracy", LAST: "accuracy_last", CHOSEN: "accuracy_validated"}
 _MEDIATORS = {"mediator_gradn": "gradn_synthetic_trained", "mediator_misclassified": "misclassified_synthetic_trained"}
 
 
@@ -35,57 +38,74 @@ def read_runs(folder: str | Path) -> tuple[list[Measurement], list[str]]:
     if not runs:
         raise BadGrid(f"{folder} holds no runs: no config.json in it or below it")
     for run in runs:
-        if run.summary is None or not ("evaluation" in run.summary or "results" in run.summary):
-            left_out.append(f"{run.folder}: not finished")
-        elif any(run.settings.get(name) is not None for name in _ELSEWHERE):
-            left_out.append(f"{run.folder}: its correction is not one coefficient")
-        else:
-            found += _of_run(run)
+        measured, why_not = measurements_of(run)
+        found += measured
+        if why_not:
+            left_out.append(why_not)
     return found, left_out
 
 
-def _of_run(run: Run) -> list[Measurement]:
-    settings, summary = run.settings, run.summary or {}
-    data = run.config.get("data", {})
-    seed = int(run.config.get("seed", settings["seed"]))
-    network = summary.get("evaluation", {}).get("network", settings.get("network", "network"))
-    common = {"dataset": settings["dataset"], "classes": int(data.get("classes", 0)), "network": network}
+def measurements_of(run: Run) -> tuple[list[Measurement], str]:
+    """The rows of one run, and why there are none (empty if there are)."""
+    if run.summary is None or not ("evaluation" in run.summary or "results" in run.summary):
+        return [], f"{run.folder}: not finished"
+    if any(run.settings.get(name) is not None for name in _ELSEWHERE):
+        return [], f"{run.folder}: its correction is not one coefficient"
+    return [*_own(run), *_beside(run)], ""
+
+
+def _own(run: Run) -> list[Measurement]:
+    """Of the set that the run made."""
+    evaluation = (run.summary or {}).get("evaluation")
+    if evaluation is None:
+        return []
+    points, _ = evaluation_points(run.metrics())
+    accuracies = {_POINTS[name]: row["test_accuracies"] for name, row in points.items()}
+    return _measured(
+        run,
+        run.settings["method"].lower(),
+        float(run.settings.get("sdc") or 0.0),
+        int(run.config.get("seed", run.settings["seed"])),
+        accuracies or {"accuracy": evaluation["accuracies"]},
+        _per_run(run),
+    )
+
+
+def _beside(run: Run) -> list[Measurement]:
+    """Of the random subsets and the whole training set that the run was compared with."""
     found = []
-    if "evaluation" in summary:
-        method = settings["method"].lower()
-        ipc = 0 if method == WHOLE else int(settings["ipc"])
-        coefficient = float(settings.get("sdc") or 0.0)
-        values = _per_run(run)
-        found += _measured(method, ipc, coefficient, seed, summary["evaluation"]["accuracies"], common, values)
     for name in (RANDOM, WHOLE):
-        for k, accuracies in enumerate(summary.get("results", {}).get(name, {}).get("accuracies", [])):
-            ipc = 0 if name == WHOLE else int(settings["ipc"])
-            found += _measured(name, ipc, 0.0, int(settings["seed"]) + k, accuracies, common, {})
+        for k, accuracies in enumerate((run.summary or {}).get("results", {}).get(name, {}).get("accuracies", [])):
+            found += _measured(run, name, 0.0, int(run.settings["seed"]) + k, {"accuracy": accuracies}, {})
     return found
 
 
 def _measured(
+    run: Run,
     method: str,
-    ipc: int,
     coefficient: float,
     seed: int,
-    accuracies: list[float],
-    common: Mapping[str, Any],
-    values: Mapping[str, float],
+    accuracies: Mapping[str, Sequence[float]],
+    per_run: Mapping[str, float],
 ) -> list[Measurement]:
+    """One row for each evaluation network; `accuracies` by column, one number a network."""
+    settings, summary = run.settings, run.summary or {}
+    network = summary.get("evaluation", {}).get("network", settings.get("network", "network"))
+    classes = int(run.config.get("data", {}).get("classes", 0))
+    ipc = 0 if method == WHOLE else int(settings["ipc"])
+    columns = zip(*accuracies.values(), strict=True)
     return [
         Measurement(
             method,
-            common["dataset"],
-            common["classes"],
+            settings["dataset"],
+            classes,
             ipc,
             coefficient,
             seed,
-            f"{common['network']}/{k}",
-            {"accuracy": accuracy, **values},
-            family_of(method),
+            f"{network}/{k}",
+            {**dict(zip(accuracies, values, strict=True)), **per_run},
         )
-        for k, accuracy in enumerate(accuracies)
+        for k, values in enumerate(columns)
     ]
 
 
@@ -95,7 +115,7 @@ def _per_run(run: Run) -> dict[str, float]:
     pull = pull[np.isfinite(pull)]
     if pull.size:
         values["relative_pull_start"], values["relative_pull"] = float(pull[0]), float(pull.mean())
-    elif not run.settings.get("sdc"):
+    elif not run.settings.get("sdc") and family_of(run.settings["method"]) != "other":
         values["relative_pull_start"] = values["relative_pull"] = 0.0
     for name, metric in _MEDIATORS.items():
         _, series = run.series(metric)

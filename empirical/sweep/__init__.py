@@ -1,6 +1,6 @@
 """Grids of experiments: methods x data sets x images a class x lambda x seeds, resumable, local or on a cluster.
 
-`python -m empirical.sweep` is the command. `cells` says what there is to run, `ledger` what has been run, `work`
-runs a group of cells, `launch` spreads groups over processes or a cluster, `forecast` says what it will cost, and
-`measurements` writes the compact CSV that comparisons read.
+`python -m empirical.sweep` is the command. `cells` says what there is to run, `ledger` what has been run (and writes
+the compact CSV that comparisons read), `work` runs a group of cells, `launch` spreads groups over processes or a
+cluster, `forecast` says what it will cost, and `experts` which experts are missing.
 """

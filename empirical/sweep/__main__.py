@@ -26,9 +26,9 @@ from empirical.distillation import Diverged, Interrupted
 from empirical.progress import Reporter
 from empirical.sweep import ledger
 from empirical.sweep.cells import Cell, expand, groups
+from empirical.sweep.experts import missing_of, refuse_long
 from empirical.sweep.forecast import forecast_table
 from empirical.sweep.launch import Local, NotInstalled, launcher_of
-from empirical.sweep.measurements import write_grid
 from empirical.sweep.options import Request, blocks_of, parse
 from empirical.sweep.work import data_of
 
@@ -57,14 +57,19 @@ def execute(request: Request, console: Console) -> int:
     if axes.status:
         _show(request, cells, console)
         return 0
-    left = groups(ledger.to_run(root, cells, axes.retry_diverged), axes.separate)
+    to_run = ledger.to_run(root, cells, axes.retry_diverged)
+    left = groups(to_run, axes.separate)
+    missing = missing_of(to_run, data_of)
     launcher = launcher_of(axes, common.device, len(left))
     if common.dry_run:
         workers = launcher.workers if isinstance(launcher, Local) else axes.workers or max(1, len(left))
         console.print(f"{len(cells)} cells, {sum(map(len, left))} of them to be run, into {root}", highlight=False)
         if left:
             console.print(forecast_table(left, data_of, workers))
+        for experts in missing:
+            console.print(f"{experts}", highlight=False, soft_wrap=True)
         return 0
+    refuse_long(missing, common.trajectory.make_experts)
     try:
         with Reporter("sweep", sum(map(len, left)), quiet=common.quiet) as reporter:
             done: Counter[str] = Counter()
@@ -81,7 +86,7 @@ def _show(request: Request, cells: Sequence[Cell], console: Console) -> None:
     for table in ledger.tables(request.root, cells):
         console.print(table)
     if (request.root / "cells").is_dir():
-        count = write_grid(request.root / GRID, request.root, cells)
+        count = ledger.write_grid(request.root / GRID, request.root, cells)
         console.print(f"{request.root / GRID}: {count} of {len(cells)} cells", highlight=False)
 
 

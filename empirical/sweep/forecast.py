@@ -9,10 +9,9 @@ from pathlib import Path
 from rich.table import Table
 
 from empirical import cost
-from empirical.config import Settings
+from empirical.config import DISTILLED, Settings
 from empirical.data.datasets import Dataset
 from empirical.experiment import Experiment, loops_of
-from empirical.gradient_matching.methods import METHODS
 from empirical.gradient_matching.paired import common_share
 from empirical.progress import duration
 from empirical.sweep.cells import Cell, shares_work
@@ -50,7 +49,7 @@ def group_forecast(group: Sequence[Cell], dataset: Dataset, speed: float) -> For
     images = 4 * dataset.classes * settings.ipc * channels * height * width
     parameters = 4 * sum(p.numel() for p in network.parameters())
     disk = FILES_BYTES + images
-    if settings.method in METHODS:
+    if settings.method in DISTILLED:
         disk += 2 * images + parameters + ROW_BYTES * settings.iterations * (settings.matching_steps or 1)
     return Forecast(len(group) * sum(flop.values()) / speed, len(group) * float(disk))
 

@@ -22,7 +22,9 @@ from pathlib import Path
 from rich.table import Table
 
 from empirical.sweep.cells import Cell
-from shared.records import CONFIG, SUMMARY, write_json
+from shared.grid import write_csv
+from shared.records import CONFIG, SUMMARY, read, write_json
+from shared.run_grid import measurements_of
 
 FAILURE = "failure.json"
 STATES = ("done", "running", "begun", "missing", "diverged", "failed")
@@ -86,6 +88,17 @@ def to_run(root: Path, cells: Sequence[Cell], retry_diverged: bool = False) -> l
     """The cells that this command has to run."""
     settled = {"done"} if retry_diverged else {"done", "diverged"}
     return [cell for cell in cells if state_of(folder_of(root, cell)).name not in settled]
+
+
+def write_grid(path: Path, root: Path, cells: Sequence[Cell]) -> int:
+    """Writes the compact CSV (`shared.grid`) of the finished cells; returns how many cells it holds.
+
+    Cells whose correction is not one coefficient (a schedule, a hard threshold) have no place in it.
+    """
+    folders = [folder_of(root, cell) for cell in cells]
+    measured = [measurements_of(read(folder))[0] for folder in folders if state_of(folder).name == "done"]
+    write_csv(path, [row for rows in measured for row in rows])
+    return sum(map(bool, measured))
 
 
 def tables(root: Path, cells: Sequence[Cell]) -> list[Table]:

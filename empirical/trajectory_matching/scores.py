@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from empirical.evaluation import Evaluation
+from shared.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
 
 
 @dataclass(frozen=True)
@@ -39,25 +40,12 @@ class Scores:
 
 def scores(rows: Sequence[Mapping[str, Any]], network: str) -> Scores | None:
     """From the rows of a run's metrics; None if there is no evaluation point. Of equals the earliest counts."""
-    found = [row for row in rows if "test_accuracies" in row]
-    if not found:
+    points, count = evaluation_points(rows)
+    if not points:
         return None
-
-    def best(name: str) -> Mapping[str, Any]:
-        return max(found, key=lambda row: fmean(row[f"{name}_accuracies"]))
-
-    def of(row: Mapping[str, Any]) -> Evaluation:
-        return Evaluation(network, tuple(row["test_accuracies"]))
-
-    chosen = best("validation") if all("validation_accuracies" in row for row in found) else None
-    points = {"maximum": best("test"), "last": found[-1], **({"chosen": chosen} if chosen else {})}
-    return Scores(
-        of(points["maximum"]),
-        of(points["last"]),
-        of(chosen) if chosen else None,
-        {name: int(row["step"]) for name, row in points.items()},
-        len(found),
-    )
+    of = {name: Evaluation(network, tuple(row["test_accuracies"])) for name, row in points.items()}
+    steps = {name: int(row["step"]) for name, row in points.items()}
+    return Scores(of[MAXIMUM], of[LAST], of.get(CHOSEN), steps, count)
 
 
 def skipped_share(rows: Sequence[Mapping[str, Any]]) -> float | None:

@@ -1,0 +1,79 @@
+"""Experts that the trajectory matching of a sweep needs and that are not there yet: how many, how long, made by what.
+
+Experts do not depend on lambda, so cells share them: the first that needs them makes them and the others wait. What
+would take long is not begun unasked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from empirical import cost
+from empirical.config import Settings
+from empirical.data.datasets import Dataset
+from empirical.experiment import Experiment, experts_command, missing_experts
+from empirical.progress import duration
+from empirical.run import LONG
+from empirical.sweep.cells import Cell
+from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Experts of one recipe.
+
+    Attributes:
+        count: how many are not there.
+        seconds: that making them takes on this device, about.
+        command: that makes them.
+
+    """
+
+    count: int
+    seconds: float
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.count} experts are missing, about {duration(self.seconds)}: {self.command}"
+
+
+def missing_of(cells: Iterable[Cell], data_of: Callable[[Settings], Dataset]) -> list[Missing]:
+    """One entry for each recipe of which experts are missing.
+
+    Raises:
+        BadExpert: experts are there, but made otherwise.
+
+    """
+    needing = {experts_command(c.settings): c.settings for c in cells if c.settings.method in TRAJECTORIES}
+    found = []
+    for command, settings in needing.items():
+        dataset = data_of(settings)
+        experiment = Experiment(settings, dataset, Path(), settings.seed)
+        count = missing_experts(experiment)
+        if count:
+            network = experiment.network()
+            flop = cost.estimate(settings, dataset, network, 1, False, count).flop["experts"]
+            found.append(Missing(count, flop / cost.speed(network, dataset), command))
+    return found
+
+
+def refuse_long(missing: Sequence[Missing], allowed: bool | None) -> None:
+    """Refuses to make experts if that is not allowed or, unasked, long.
+
+    Args:
+        missing: of the whole sweep.
+        allowed: the flag --make-experts; None if it was not given.
+
+    Raises:
+        ValueError: says what to run, or to allow.
+
+    """
+    seconds = sum(m.seconds for m in missing)
+    if missing and (allowed is False or (allowed is None and seconds > LONG)):
+        commands = "; ".join(m.command for m in missing)
+        raise ValueError(
+            f"{sum(m.count for m in missing)} experts are missing, which take about {duration(seconds)}: "
+            f"allow them here with --make-experts True, or make them by {commands}"
+        )
