@@ -20,6 +20,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,10 @@ from torch import Tensor
 
 from empirical import networks, training
 from empirical.data.datasets import Dataset, Split
-from empirical.gradient_shares import as_one_vector, gradient_shares, row_by_row
+from empirical.gradient_shares import CHUNK, as_one_vector, gradient_shares, row_by_row
 from empirical.networks import Classifier
 from empirical.seeds import generator
+from empirical.threads import shared_out
 from shared.atomic import write_atomically
 from shared.difficulty import gradient_norms, misclassification_rate
 
@@ -73,9 +75,9 @@ class Ensemble:
     count: int = 20
     network: str = "convnet"
     variant: tuple[tuple[str, Any], ...] = ()
-    epochs: int = 8
+    epochs: int = 5
     learning_rate: float = 0.01
-    batch: int = 64
+    batch: int = 32
     samples: int | None = None
     seed: int = 0
 
@@ -225,15 +227,12 @@ def _score_members(
     scored = pool.subset(torch.from_numpy(scores.indices)[places])
     where = places.numpy()
 
-    def fill(name: str, index: int, values: Tensor) -> None:
-        scores.values[name][index, where] = values.cpu().numpy()
+    def fill(found: list[dict[str, Tensor]]) -> None:
+        for k, quantities in zip(members, found, strict=True):
+            for name, values in quantities.items():
+                scores.values[name][k, where] = values.cpu().numpy()
 
-    def fill_shares(stage: str) -> None:
-        for k, model in zip(members, models, strict=True):
-            for name, values in _class_shares(model, dataset, scored).items():
-                fill(f"share_{stage}_{name}", k, values)
-
-    fill_shares("fresh")
+    fill(_each(models, lambda model: _class_shares(model, dataset, scored, "fresh")))
     training.train(
         models,
         learnt.images,
@@ -243,20 +242,32 @@ def _score_members(
         prepare=dataset.normalise,
         progress=counter,
     )
-    fill_shares("trained")
-    for k, model in zip(members, models, strict=True):
-        chunks = zip(scored.images.split(1024), scored.labels.split(1024), strict=True)
-        found = [_of_chunk(model, dataset.normalise(x), y) for x, y in chunks]
-        for name, parts in zip(("gradn", "misclassified"), zip(*found, strict=True), strict=True):
-            fill(name, k, torch.cat(parts))
-        counter(1)
+    fill(_each(models, lambda model: _class_shares(model, dataset, scored, "trained")))
+    fill(_each(models, lambda model: _difficulty(model, dataset, scored)))
+    counter(len(members))
 
 
-def _of_chunk(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return gradient_norms(model, images, labels), misclassification_rate(model, images, labels)
+def _each(models: list[Classifier], measure: Callable[[Classifier], dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """What is measured on each network; on a CPU a network a thread."""
+    if next(models[0].parameters()).device.type != "cpu" or len(models) == 1:
+        return [measure(model) for model in models]
+    with (
+        shared_out(len(models)) as (workers, set_share),
+        ThreadPoolExecutor(workers, initializer=set_share) as pool,
+    ):
+        return list(pool.map(measure, models))
 
 
-def _class_shares(model: Classifier, dataset: Dataset, scored: Split) -> dict[str, Tensor]:
+def _difficulty(model: Classifier, dataset: Dataset, scored: Split) -> dict[str, Tensor]:
+    """GraDN and misclassification (0 or 1) of each scored sample, [n]."""
+    found = []
+    for pixels, labels in zip(scored.images.split(CHUNK), scored.labels.split(CHUNK), strict=True):
+        images = dataset.normalise(pixels)
+        found.append((gradient_norms(model, images, labels), misclassification_rate(model, images, labels)))
+    return {name: torch.cat(parts) for name, parts in zip(QUANTITIES[:2], zip(*found, strict=True), strict=True)}
+
+
+def _class_shares(model: Classifier, dataset: Dataset, scored: Split, stage: str) -> dict[str, Tensor]:
     """Shares of each scored sample in the mean gradient of the scored samples of its class, [n]."""
     found = {name: torch.full((len(scored),), torch.nan) for name in DIRECTIONS}
     for members in scored.by_class:
@@ -265,7 +276,7 @@ def _class_shares(model: Classifier, dataset: Dataset, scored: Split) -> dict[st
         images = dataset.normalise(scored.images[members])
         for name, values in gradient_shares(model, images, scored.labels[members], DIRECTIONS).items():
             found[name][members.cpu()] = values.cpu()
-    return found
+    return {f"share_{stage}_{name}": values for name, values in found.items()}
 
 
 def _write(path: Path, scores: Scores) -> None:

@@ -44,12 +44,12 @@ class Difficulty:
     network: str = "convnet"
     """Architecture; published: resnet18."""
     width: int | None = None
-    """Channels; by default 32 for convnet, the network's own otherwise."""
+    """Channels; by default 16 for convnet, the network's own otherwise."""
     norm: str | None = None
     """instance, batch, layer, group or none; by default the network's own; published (not stated there): batch."""
-    epochs: int = 8
+    epochs: int = 5
     """Of training; published (not stated there): 20."""
-    batch: int = 64
+    batch: int = 32
     """Images a step."""
     learning_rate: float = 0.01
     """Of SGD with momentum 0.9, divided by 10 at half time."""
@@ -100,7 +100,7 @@ class Difficulty:
 
     def ensemble(self) -> Ensemble:
         """The settings of the ensemble; ValueError if one is out of range."""
-        width = 32 if self.width is None and self.network.lower() == "convnet" else self.width
+        width = 16 if self.width is None and self.network.lower() == "convnet" else self.width
         variant = tuple((k, v) for k, v in (("norm", self.norm), ("width", width)) if v is not None)
         return Ensemble(
             self.dataset, self.scoring, self.networks, self.network, variant, self.epochs, self.learning_rate,

@@ -122,7 +122,8 @@ def _ipc_figure(dataset: str, method: str, by_ipc: dict[int, Variants], folder: 
         image = axes.imshow(table[..., 0], cmap="PuOr", norm=TwoSlopeNorm(0.0, -most, most), aspect="auto")
         for i, k in np.argwhere(np.isfinite(table[..., 0])):
             value, half = table[i, k]
-            words = f"{value:+.1f}" + (f"\n± {half:.1f}" if np.isfinite(half) else "")
+            words = "0.0" if abs(value) < 0.05 else f"{value:+.1f}"
+            words += f"\n± {half:.1f}" if np.isfinite(half) else ""
             colour = "white" if abs(value) > 0.6 * most else BLACK
             axes.text(k, i, words, ha="center", va="center", fontsize=6, color=colour)
         for i, row in enumerate(table[..., 0]):
@@ -137,8 +138,10 @@ def _ipc_figure(dataset: str, method: str, by_ipc: dict[int, Variants], folder: 
         axes.set_ylabel("images per class")
         pairs = max(r["pairs"] for r in rows)
         half = ", ± 95 %" if pairs > 1 else ""
-        axes.set_title(f"{method} on {dataset}; up to {pairs} paired seeds{half}\nred: best gain above 0", fontsize=7)
-        figure.colorbar(image, ax=axes, label="gain over λ = 0 (points)")
+        axes.set_title(
+            f"{method} on {dataset}; up to {pairs} paired seeds{half}\nboxed: best gain, if above 0", fontsize=7
+        )
+        figure.colorbar(image, ax=axes, label="gain (points)")
         return save(figure, folder, f"lambda-ipc-{dataset_name(dataset)}-{method}", rows)
 
 

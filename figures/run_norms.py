@@ -55,7 +55,7 @@ def _figure(methods: Mapping[str, Variants], title: str, folder: Path, name: str
                 rows += _curves(axes, variants, metric, reference, {"method": method})
                 axes.set_ylabel(label if column == 0 else "")
             panels[0, column].set_title(method.upper())
-            panels[0, column].legend(fontsize=5.5)
+            panels[0, column].legend(fontsize=5.5, loc="lower left", ncols=2)
             panels[1, column].set_xlabel("step")
         most = max(len(s) for v in methods.values() for s in v.values())
         spread = f"mean ± s.e. over up to {most} seeds" if most > 1 else "one seed, no error bars"
@@ -72,7 +72,10 @@ def _curves(
         if not steps.size:
             continue
         colour = CYCLE[k % len(CYCLE)]
-        axes.plot(steps, mean, MARKERS[k % len(MARKERS)] + "-", color=colour, markersize=2, label=str(correction))
+        if correction == PLAIN:  # broad and below, so that a correction that changes nothing does not hide it
+            axes.plot(steps, mean, "-", color=colour, linewidth=2.6, alpha=0.6, label=str(correction))
+        else:
+            axes.plot(steps, mean, MARKERS[k % len(MARKERS)] + "-", color=colour, markersize=2, label=str(correction))
         axes.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
         rows += _rows(steps, mean, error, {**named, "quantity": metric, "correction": str(correction)})
     real = variants.get(PLAIN) or variants[next(iter(variants))]
@@ -80,7 +83,8 @@ def _curves(
     if steps.size:
         axes.plot(steps, mean, ":", color=BLACK, linewidth=0.9, label="real samples")
         rows += _rows(steps, mean, error, {**named, "quantity": reference, "correction": ""})
-    axes.margins(y=0.15)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.35 * (high - low) if metric == PANELS[0][0] else low, high)  # room for the legend
     return rows
 
 
