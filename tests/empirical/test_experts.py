@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from empirical import networks
 from empirical.config import Settings, identity, resolve, with_preset
 from empirical.data.datasets import load
 from empirical.distillation import Diverged, Step, distil
@@ -213,3 +214,18 @@ def test_scores():
     assert (found.maximum.mean, found.last.mean, found.chosen.mean) == (0.9, 0.8, 0.8)
     assert found.steps == {"maximum": 2, "last": 4, "chosen": 4} and found.points == 3
     assert skipped_share(rows) == 0.5 and scores([], "convnet") is None
+
+
+@pytest.mark.parametrize("worth_it", [True, False])
+def test_whether_to_compile_is_asked_of_the_whole_training(digits, tmp_path, monkeypatch, worth_it):
+    """Not of one epoch, and not of how many experts there are: numbers must depend on neither."""
+    import empirical.trajectory_matching.experts as module
+
+    recipe, seen = ExpertRecipe("flat", batch=50), []
+    network = networks.build(CHOICE.name, digits.shape, digits.classes, **CHOICE.variant)
+    whole = module.flop(digits, network, recipe, module.AT_ONCE, 2)
+    monkeypatch.setattr(module.training, "COMPILE_FROM_FLOP", whole if worth_it else 1.01 * whole)
+    monkeypatch.setattr(module.training, "train", lambda *arguments, **options: seen.append(options["compiled"]))
+    for count in (1, 3):
+        train_experts(digits, CHOICE, recipe, tmp_path / str(count), count, 2, quiet=True)
+    assert seen == [worth_it] * 4
