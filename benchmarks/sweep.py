@@ -3,9 +3,10 @@
     python -m benchmarks.sweep                          # 10 coefficients, digits, 1 image a class, laptop preset
     python -m benchmarks.sweep --real 256 --width 128   # the published sizes of a step
 
-Distillation alone: evaluation is a set's own and cannot be shared. One step of each way comes first, untimed, for
-what is imported and laid out once; then rounds alternate, so that a busy machine slows all alike, and the smallest
-time of the rounds counts, in CPU seconds (and wall-clock), without compilation. The sets are compared too.
+Distillation alone: evaluation is a set's own and cannot be shared. One step of one run and of all together comes
+first, untimed, for what is imported and laid out once; then rounds alternate, so that a busy machine slows all alike,
+and the smallest time of the rounds counts, in CPU seconds (and wall-clock), without compilation. The sets are
+compared too.
 
 Real gradients are common wherever the network does not depend on the synthetic images: in all steps at 1 image a
 class or with --network-epochs 0, in the first matching step of each outer iteration otherwise (a tenth of the steps
@@ -91,7 +92,7 @@ def main() -> None:
     made: dict[str, list[SyntheticSet]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         first = replace(settings, iterations=1, matching_steps=1)
-        for work in ways(first, dataset, Path(scratch) / "first", True).values():
+        for work in ways(first, dataset, Path(scratch) / "first", False).values():
             work()
         for number in range(options.rounds):
             timed_ways = ways(settings, dataset, Path(scratch) / str(number), not options.no_separate)

@@ -88,43 +88,77 @@ class GradientMatchingLoss:
         self, images: Tensor, network: nn.Module, real: RealBatch, generator: Generator, step: int
     ) -> MatchedGradients:
         """See `MatchingLoss`."""
-        real_images = real.images
+        return self.of_sets(images[None], network, real, generator, step)[0]
+
+    def of_sets(
+        self, images: Tensor, network: nn.Module, real: RealBatch, generator: Generator, step: int
+    ) -> list[MatchedGradients]:
+        """The losses of several synthetic sets at one network, against one real batch and under one draw.
+
+        The real gradient is computed once, and the sets go through the network side by side, as more classes.
+
+        Args:
+            images: [sets, C, ipc, channels, height, width].
+            network: of all.
+            real: one batch a class.
+            generator: of the augmentation's draw.
+            step: number of the update.
+
+        Returns:
+            One result a set; their graphs are connected.
+
+        """
+        ipc, real_images = images.shape[2], real.images
         if self.augmentation is not None and self.augmentation.strategy:
-            height, width = images.shape[-2:]
-            draw = self.augmentation.draw(
-                generator, (height, width), groups=len(images), device=images.device
-            )
-            images, real_images = (
-                self.augmentation.apply(draw, images),
-                self.augmentation.apply(draw, real_images),
-            )
-        metrics: dict[str, Tensor] = {}
+            images, real_images = self._augmented(self.augmentation, images, real_images, generator)
+        kept_share: dict[str, Tensor] = {}
         weights, labels, synthetic_weights = real.weights, real.labels, None
         if self.threshold is not None:
-            kept = self.threshold.keep(network, real_images, labels, weights, images.shape[1])
-            weights, synthetic_weights, metrics["kept"] = kept.real, kept.synthetic, kept.share
+            kept = self.threshold.keep(network, real_images, labels, weights, ipc)
+            weights, synthetic_weights, kept_share["kept"] = kept.real, kept.synthetic, kept.share
         contrastive = self.contrastive and self.warm_up.contrastive(*divmod(step, self.matching_steps))
-        synthetic = self._synthetic(network, images, labels, synthetic_weights, contrastive)
         of_real = joint_gradient if contrastive else class_gradients
         target = of_real(network, real_images, labels, False, weights, self.execution)
-        whole = _of_batches(synthetic, contrastive)
-        loss = self.distance(whole, target).sum()
-        metrics["distance"] = loss.detach()
-        metrics["real_norm"] = (
-            torch.stack([torch.linalg.vector_norm(g.flatten(target.leading), dim=-1) for g in target])
-            .norm(dim=0)
-            .mean()
+        norms = [torch.linalg.vector_norm(g.flatten(target.leading), dim=-1) for g in target]
+        real_norm = torch.stack(norms).norm(dim=0).mean()
+        found = []
+        for own in self._synthetic(network, images, labels, synthetic_weights, contrastive):
+            loss = self.distance(_of_batches(own, contrastive), target).sum()
+            metrics = {**kept_share, "distance": loss.detach(), "real_norm": real_norm}
+            found.append(MatchedGradients(loss, own, metrics))
+        return found
+
+    @staticmethod
+    def _augmented(
+        augmentation: SiameseAugmentation, images: Tensor, real_images: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Both sides by one draw a class, which all sets share."""
+        sets, classes, ipc = images.shape[:3]
+        draw = augmentation.draw(
+            generator, (images.shape[-2], images.shape[-1]), groups=classes, device=images.device
         )
-        return MatchedGradients(loss, synthetic, metrics)
+        side_by_side = augmentation.apply(draw, images.transpose(0, 1).flatten(1, 2))
+        images = side_by_side.unflatten(1, (sets, ipc)).transpose(0, 1)
+        return images, augmentation.apply(draw, real_images)
 
     def _synthetic(
         self, network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor | None, contrastive: bool
-    ) -> Gradients:
-        if self.single_samples and weights is None:
-            each = sample_gradients(network, images, labels, True, self.execution)
-            return Gradients([g.flatten(0, 1)[None] for g in each], 2) if contrastive else each
-        of_synthetic = joint_gradient if contrastive else class_gradients
-        return of_synthetic(network, images, labels, True, weights, self.execution)
+    ) -> list[Gradients]:
+        """Of each set: its class gradients, or those of its single samples."""
+        each = self.single_samples and weights is None
+        if contrastive and not each:
+            return [joint_gradient(network, own, labels, True, weights, self.execution) for own in images]
+        sets = len(images)
+        x, y = images.flatten(0, 1), labels.repeat(sets)
+        if each:
+            gradients = sample_gradients(network, x, y, True, self.execution)
+        else:
+            w = None if weights is None else weights.repeat(sets, 1)
+            gradients = class_gradients(network, x, y, True, w, self.execution)
+        split = zip(*(g.unflatten(0, (sets, -1)).unbind() for g in gradients), strict=True)
+        if each and contrastive:
+            return [Gradients([g.flatten(0, 1)[None] for g in own], 2) for own in split]
+        return [Gradients(own, 2 if each else 1) for own in split]
 
 
 def _of_batches(gradients: Gradients, contrastive: bool) -> Gradients:

@@ -14,6 +14,7 @@ from empirical.correction import SampleDifficultyCorrection
 from empirical.data.datasets import Dataset, load
 from empirical.distillation import CHECKPOINT, Diverged
 from empirical.experiment import Experiment, make, make_together
+from empirical.gradient_matching import methods
 from empirical.gradient_matching.paired import common_network, common_share
 from empirical.synthetic import SyntheticSet
 from shared.records import read
@@ -123,17 +124,14 @@ def test_one_that_diverges_leaves_the_others_alone(digits: Dataset, tmp_path: Pa
 def test_real_gradients_are_computed_once(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from empirical.gradient_matching import methods, paired
-
     calls = {"real": 0}
-    for module in (methods, paired):
-        plain = module.class_gradients
+    plain = methods.class_gradients
 
-        def counted(network: Any, images: Any, labels: Any, graph: bool, *rest: Any, plain: Any = plain) -> Any:
-            calls["real"] += not graph
-            return plain(network, images, labels, graph, *rest)
+    def counted(network: Any, images: Any, labels: Any, graph: bool, *rest: Any) -> Any:
+        calls["real"] += not graph
+        return plain(network, images, labels, graph, *rest)
 
-        monkeypatch.setattr(module, "class_gradients", counted)
+    monkeypatch.setattr(methods, "class_gradients", counted)
     make_together([experiment(digits, tmp_path / "a", c) for c in COEFFICIENTS])
     assert calls["real"] == TINY.iterations
     calls["real"] = 0
