@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from empirical import distillation, run, synthetic
+from empirical.evaluate import Options, results
 from empirical.trajectory_matching import make
 from shared.records import read
 
@@ -77,3 +78,24 @@ def test_bad_input(place, capsys):
     absent = ["--experts", str(place / "none"), "--make-experts", "False"]
     assert run.main([*arguments("tesla", place / "no"), *absent]) == 2
     assert "python -m empirical.experts" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "kind"),
+    [
+        ("tesla", ["--teacher-label"], "probabilities"),
+        ("mtt", ["--zca", "True"], "hard"),
+        ("datm", ["--initialisation", "real", "--current-max-start-epoch", "1"], "logits"),
+    ],
+)
+def test_the_artefact_alone_evaluates_to_the_last_number(place, method, more, kind):
+    folder = place / f"alone-{method}"
+    assert run.main([*arguments(method, folder), "--experts", str(place / f"alone-{method}-experts"), *more]) == 0
+    last = json.loads((folder / "summary.json").read_text())["evaluations"][f"{method}, last"]
+    again = results(Options(folder), quiet=True)["convnet"]
+    assert list(again.accuracies) == last["accuracies"]
+    stored = synthetic.load(folder)
+    assert stored.label_kind == kind
+    assert stored.recipe["preprocessing"]["kind"] == ("zca" if method == "mtt" else "normalisation")
+    if method == "tesla":  # what the target snapshot says: no longer the one-hot labels of the start
+        assert torch.allclose(stored.labels.sum(1), torch.ones(10)) and float(stored.labels.max()) < 1
