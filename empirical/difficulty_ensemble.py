@@ -201,9 +201,12 @@ def _plan(
     if ensemble.scoring != "crossed":
         return [(list(members), everything, places)]
     halves = generator(ensemble.seed, "difficulty", "halves", members.start)
-    first = torch.zeros(count, dtype=torch.bool)
+    first, is_scored = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
+    is_scored[chosen.cpu()] = True
     for shuffled in dataset.train.draw(halves, count):
-        first[shuffled[: len(shuffled) // 2].cpu()] = True
+        # Scored ones before the others, and every other image: both kinds fall evenly on the halves.
+        order = torch.argsort((~is_scored[shuffled.cpu()]).long(), stable=True)
+        first[shuffled.cpu()[order][::2]] = True
     scored_first = first[chosen.cpu()]
     return [
         ([k for k in members if k % 2 == 0], everything[first], places[~scored_first]),
@@ -280,10 +283,11 @@ def _class_shares(model: Classifier, dataset: Dataset, scored: Split, stage: str
 
 
 def _write(path: Path, scores: Scores) -> None:
+    arrays: dict[str, Any] = {
+        **scores.values, "labels": scores.labels, "indices": scores.indices, "done": np.array(scores.done)
+    }  # fmt: skip
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, labels=scores.labels, indices=scores.indices, done=np.array(scores.done), **scores.values,
-    )  # fmt: skip
+    np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
 
 

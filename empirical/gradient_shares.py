@@ -71,7 +71,7 @@ def gradient_shares(
         raise ValueError(f"{len(images)} images need as many labels, at least one; got {list(labels.shape)}")
     if network.training:
         raise ValueError("shares are of a network in evaluation mode; call network.eval() first")
-    parameters = [p for p in network.parameters() if p.requires_grad]
+    parameters: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
     mean = _mean_gradient(network, parameters, images, labels, chunk)
     along = [direction(mean) for direction in directions.values()]
     parts = [

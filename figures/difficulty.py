@@ -84,9 +84,11 @@ class Difficulty:
         except DataError as error:
             raise ValueError(str(error)) from error
         pool = dataset.test if self.scoring == "test" else dataset.train
-        smallest = min(min(pool.class_sizes) // (2 if self.scoring == "crossed" else 1), self.samples or len(pool))
+        smallest = min(*pool.class_sizes, self.samples or len(pool)) // (2 if self.scoring == "crossed" else 1)
         if smallest < DECILES:
-            raise ValueError(f"the smallest class has {smallest} samples to score, deciles need at least {DECILES}")
+            raise ValueError(
+                f"a network scores {smallest} samples of the smallest class, deciles need at least {DECILES}"
+            )
         ensemble.build(0, dataset)
         try:
             self.out.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,9 @@ def _curves(
     axes: Axes, variants: Variants, metric: str, reference: str, named: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     rows = []
-    for k, correction in enumerate(shown(variants)):
+    wanted = shown(variants)
+    # The plain method has the first colour, whether it is there or not.
+    for k, correction in enumerate(wanted, int(PLAIN not in wanted)):
         steps, mean, error = averaged(variants[correction], metric)
         if not steps.size:
             continue

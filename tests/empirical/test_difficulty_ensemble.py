@@ -49,6 +49,8 @@ def test_crossed_networks_never_saw_what_they_score(digits):
     for _, trained_on, places in groups:
         assert not set(trained_on.tolist()) & set(chosen[places].tolist())
     assert sorted(torch.cat([places for _, _, places in groups]).tolist()) == list(range(120))
+    for _, _, places in groups:  # both halves have as many scored samples of each class
+        assert torch.bincount(digits.train.labels[chosen[places]]).tolist() == [6] * 10
     assert sum(len(t) for _, t, _ in groups) == len(digits.train)
     other = _plan(ensemble, digits, chosen, range(4, 8))
     assert not torch.equal(groups[0][1], other[0][1])  # new halves a round

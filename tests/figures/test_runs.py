@@ -22,7 +22,9 @@ SIDE = Normalisation((0.5,), (0.25,))
 def tiny(value, ipc=1):
     """Two classes of constant images: class 0 is `value` in [0, 1], class 1 black."""
     pixels = torch.cat([torch.full((ipc, 1, 4, 4), value), torch.zeros(ipc, 1, 4, 4)])
-    return SyntheticSet(SIDE.apply(pixels), torch.tensor([0] * ipc + [1] * ipc), 2)
+    return SyntheticSet(
+        SIDE.apply(pixels), torch.tensor([0] * ipc + [1] * ipc), 2, recipe={"preprocessing": SIDE.describe()}
+    )
 
 
 def record(root, method="dsa", ipc=1, sdc=None, asdc=None, seed=0, accuracy=0.9, slope=0.0, finished=True, **more):
