@@ -129,8 +129,8 @@ class Difficulty:
             print(f"Spearman, {words}: {c.value:.3f} [{c.low:.3f}, {c.high:.3f}] (95 %, n = {c.n})")
         for part in parts:
             print(
-                f"hardest decile carries {100 * part.mean[-1]:.1f} ± {100 * part.se[-1]:.1f} % of the class gradient, "
-                f"easiest {100 * part.mean[0]:.1f} ± {100 * part.se[0]:.1f} % ({WORDS[part.stage]}, "
+                f"hardest decile carries {100 * part.mean[-1]:.1f} ± {100 * part.se[-1]:.2f} % of the class gradient, "
+                f"easiest {100 * part.mean[0]:.1f} ± {100 * part.se[0]:.2f} % ({WORDS[part.stage]}, "
                 f"{WORDS[part.direction]}; 10 % without preference)"
             )
         print("wrote " + ", ".join(map(str, paths)), flush=True)
@@ -226,6 +226,7 @@ def leaning_figure(parts: list[Leaning], title: str, folder: Path, name: str) ->
                 label=f"{WORDS[part.stage]}, {WORDS[part.direction]}",
             )  # fmt: skip
         axes.set_xticks(range(1, DECILES + 1))
+        axes.set_ylim(bottom=min(0.0, 100 * min(float(part.mean.min()) for part in parts)))
         axes.set_xlabel("decile of difficulty within the class (10: hardest)")
         axes.set_ylabel("share of the class gradient (%)")
         axes.set_title(f"{title}\nmean ± s.e. over networks", fontsize=7)
