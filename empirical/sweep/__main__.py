@@ -87,7 +87,7 @@ def _show(request: Request, cells: Sequence[Cell], console: Console) -> None:
         console.print(table)
     if (request.root / "cells").is_dir():
         count = ledger.write_grid(request.root / GRID, request.root, cells)
-        console.print(f"{request.root / GRID}: {count} of {len(cells)} cells", highlight=False)
+        console.print(f"{request.root / GRID}: {count} of {len(cells)} cells", highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,10 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
     try:
         return execute(parse(sys.argv[1:] if arguments is None else arguments), Console())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         print("error: stopped; the same command goes on from the last checkpoints", file=sys.stderr)
         return Interrupted.exit_status
-    except (ValueError, FileNotFoundError, DataError, NotInstalled, Interrupted) as error:
+    except (ValueError, FileNotFoundError, DataError, NotInstalled) as error:
         print(f"error: {error}", file=sys.stderr)
         return int(getattr(error, "exit_status", 2))
 

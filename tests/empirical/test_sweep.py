@@ -11,17 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
-from empirical.checkpoint import Lock
+from empirical.checkpoint import FolderInUse, Lock
+from empirical.config import DISTILLED, Settings, published_coefficient
+from empirical.data.datasets import Dataset, Split
+from empirical.data.preprocessing import Normalisation
+from empirical.experiment import experts_command
 from empirical.sweep import launch, ledger, work
 from empirical.sweep.__main__ import GRID, execute, main, planned
-from empirical.sweep.cells import Cell, groups
+from empirical.sweep.cells import Cell, expand, groups
 from empirical.sweep.forecast import group_forecast
 from empirical.sweep.launch import Cluster, Local
 from empirical.sweep.options import Axes, blocks_of, named, parse
 from empirical.sweep.work import data_of, run_group
+from shared.grid import grids, read_csv
+from shared.run_grid import read_runs
 
 TINY = [
     *("--iterations", "2", "--batch-real", "4", "--width", "4", "--depth", "2", "--eval-networks", "2"),
@@ -51,6 +59,7 @@ def test_the_hash_sees_what_matters_and_nothing_else() -> None:
     for name, value in {"sdc": 0.1, "seed": 1, "eval_epochs": 2, "network_rate": 0.1}.items():
         changed: dict[str, Any] = {name: value}
         assert Cell(replace(cell.settings, **changed), cell.fingerprint).digest() != cell.digest()
+    assert Cell(replace(cell.settings, eval_batch=128), cell.fingerprint).digest() != cell.digest()
     assert Cell(cell.settings, "other data").digest() != cell.digest()
 
 
@@ -91,6 +100,89 @@ def test_table_2_lacks_what_the_table_lacks() -> None:
     assert ours == {"mtt", "ftd", "tesla", "datm"}
     assert len([c for c in plain if c[0] in ours]) == 4 * 9 - 4
     assert ("ftd", "tiny-imagenet", 50) not in plain
+
+
+SIZES = {"cifar10": (10, 32), "cifar100": (100, 32), "tiny-imagenet": (200, 64), "mnist": (10, 28),
+         "fashion-mnist": (10, 28), "svhn": (10, 32)}  # fmt: skip
+
+
+def stand_in(settings: Settings) -> Dataset:
+    """A data set with the right classes and size of image, and two images a class."""
+    classes, size = SIZES[settings.dataset]
+    labels = torch.arange(classes).repeat_interleave(2)
+    split = Split(torch.zeros(len(labels), 3, size, size, dtype=torch.uint8), labels, classes)
+    names = tuple(map(str, range(classes)))
+    pixels = Normalisation((0.0,) * 3, (1.0,) * 3)
+    return Dataset(settings.dataset, split, split, None, names, pixels, False, "nowhere", settings.dataset)
+
+
+@pytest.mark.parametrize(("name", "count"), [("table1", 27), ("table2", 32)])
+def test_every_row_of_the_tables_resolves_as_published(name: str, count: int) -> None:
+    request = parse(["--sweep", name, "--seeds", "0"])
+    rows: dict[tuple[str, str, int], list[Cell]] = {}
+    for cell in expand(blocks_of(request.axes), request.settings, stand_in):
+        if cell.settings.method in DISTILLED:
+            rows.setdefault((cell.settings.dataset, cell.settings.method, cell.settings.ipc), []).append(cell)
+    assert len(rows) == count
+    for (dataset, method, ipc), (plain, corrected) in rows.items():
+        assert plain.coefficient == 0.0
+        assert corrected.coefficient == published_coefficient(dataset, method, ipc)[0] > 0
+        assert plain.settings.preset == {"table1": "table1", "table2": "published"}[name]
+    if name == "table2":
+        zca = {row for row, (cell, _) in rows.items() if cell.settings.trajectory.zca}
+        assert {r for r in rows if r[1] in ("ftd", "datm")} <= zca  # Tables 7 and 8: all
+        of_mtt = {row[0::2] for row in zca if row[1] == "mtt"}
+        assert of_mtt == {("cifar10", 1), ("cifar10", 10), ("cifar100", 1), ("cifar100", 50)}  # Table 5
+        for row, (cell, _) in rows.items():
+            assert f"--zca {row in zca}" in experts_command(cell.settings)
+
+
+MTT = [
+    *("--methods", "mtt", "--expert-count", "1", "--expert-training-epochs", "1", "--expert-epochs", "1"),
+    *("--max-start-epoch", "1", "--syn-steps", "1", "--eval-it", "1", "--validation", "0.1", "--zca", "True"),
+]
+
+
+def test_trajectories_are_whitened_and_have_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [*TINY, *MTT, "--lambdas", "0", "0.1", "--out", "sweep"]
+    console = Console(record=True, width=300, file=io.StringIO())
+    assert execute(parse([*arguments, "--dry-run"]), console) == 0
+    assert "1 experts are missing" in (said := console.export_text()) and "python -m empirical.experts" in said
+    with pytest.raises(ValueError, match="--make-experts True"):
+        execute(parse([*arguments, "--make-experts", "False"]), Console(quiet=True))
+    assert not (tmp_path / "sweep").exists()
+
+    tried = []
+    plain = work.make
+
+    def busy_at_first(experiment: Any) -> Any:
+        tried.append(experiment)
+        if len(tried) == 1:
+            raise FolderInUse("another worker makes the experts")
+        return plain(experiment)
+
+    monkeypatch.setattr(work, "make", busy_at_first)
+    assert execute(parse(arguments), Console(quiet=True)) == 0
+    assert len(tried) == 3
+    with (tmp_path / "sweep" / GRID).open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert {r["family"] for r in rows} == {"trajectory"}
+    for coefficient in ("0.0", "0.1"):
+        best, last, validated = (
+            sum(float(r[c]) for r in rows if r["lambda"] == coefficient)
+            for c in ("accuracy", "accuracy_last", "accuracy_validated")
+        )
+        assert best >= max(last, validated)
+    for config in (tmp_path / "sweep").glob("cells/*/config.json"):
+        assert "hiten" in config.read_text()
+
+
+def test_a_schedule_of_the_coefficient_has_no_place_in_the_grid(tmp_path: Path) -> None:
+    arguments = [*TINY, "--asdc", "0.1", "1", "--out", str(tmp_path)]
+    assert execute(parse(arguments), Console(quiet=True)) == 0
+    assert len((tmp_path / GRID).read_text().splitlines()) == 1  # the header
 
 
 def test_a_named_sweep_is_restricted_by_what_is_typed() -> None:
@@ -157,9 +249,11 @@ def test_the_same_command_runs_only_what_is_missing(tmp_path: Path, monkeypatch:
 
 
 def test_the_grid_is_what_the_comparison_reads(tmp_path: Path) -> None:
-    grid = pytest.importorskip("shared.grid")
     run(tmp_path)
-    (found,) = grid.grids(grid.read_csv(tmp_path / GRID))
+    (found,) = grids(read_csv(tmp_path / GRID))
+    (from_runs,) = grids(read_runs(tmp_path)[0])
+    assert np.array_equal(found.accuracy, from_runs.accuracy)
+    assert all(np.array_equal(found.per_run[c], from_runs.per_run[c], equal_nan=True) for c in found.per_run)
     assert found.coefficient.tolist() == [-0.01, 0.0, 0.1]
     assert found.accuracy.shape == (1, 3, 1, 2)
     assert found.family == "gradient"

@@ -125,6 +125,22 @@ def test_recorded_runs(tmp_path):
         read_runs(tmp_path / "a" / "nothing")
 
 
+def test_a_run_counts_with_its_best_evaluation_point(tmp_path):
+    recorded(tmp_path / "a", None, 0, method="mtt")
+    recorded(tmp_path / "b", None, 0, method="random")
+    points = [([0.5, 0.7], [0.8, 0.8]), ([0.9, 0.5], [0.6, 0.6]), ([0.6, 0.4], [0.7, 0.7])]
+    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
+        for step, (test, validation) in enumerate(points):
+            row = {"schema": 1, "step": step, "test_accuracies": test, "validation_accuracies": validation}
+            file.write(json.dumps(row) + "\n")
+    of = {(m.method, m.network): m.values for m in read_runs(tmp_path)[0]}
+    for k in (0, 1):
+        found = of["mtt", f"convnet/{k}"]
+        chosen = tuple(found[c] for c in ("accuracy", "accuracy_last", "accuracy_validated"))
+        assert chosen == (points[1][0][k], points[2][0][k], points[0][0][k])
+    assert of["mtt", "convnet/0"]["relative_pull"] == 0.0 and "relative_pull" not in of["random", "convnet/0"]
+
+
 def test_the_map_finds_the_planted_dimension():
     prediction = perfect_probe(False)
     covered = 0
