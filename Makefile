@@ -8,20 +8,30 @@ STAMPS    := $(VENV)/.stamps
 OUT       ?= output
 ARGS      ?=
 RUNS      ?=
+# The scale of `make demo`: every IPC by the loop of one image a class, so that all coefficients share the real gradients.
+DEMO      ?= --iterations 20 --matching-steps 1 --network-epochs 1 --batch-real 32 --width 16 \
+             --eval-networks 2 --eval-epochs 100
 
 .DEFAULT_GOAL := help
-.PHONY: help install theory-figures compare test test-all lint bench-theory bench-empirical clean
+.PHONY: help install demo theory-figures compare test test-all lint bench-theory bench-empirical clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 install: $(STAMPS)/all  ## everything (theory, empirical with torch, tests and lint) into .venv
 
+demo: $(STAMPS)/all  ## the whole story on bundled digits in minutes: theory, distillation with and without SDC, comparison page
+	$(BIN)/python -m figures perfect-probe --quick --out $(OUT)/demo/theory
+	$(BIN)/python -m empirical.sweep --sweep demo $(DEMO) --out $(OUT)/demo/runs
+	$(BIN)/python -m figures runs $(OUT)/demo/runs --out $(OUT)/demo/figures
+	$(BIN)/python -m figures compare $(OUT)/demo/runs --published --out $(OUT)/demo/compare
+	@echo "read $(OUT)/demo/compare/compare.html; pictures in $(OUT)/demo/theory and $(OUT)/demo/figures"
+
 theory-figures: $(STAMPS)/base  ## the theory's figures, with simulations, into output/theory (ARGS=--quick for a fast look)
 	$(BIN)/python -m figures theory --out $(OUT)/theory $(ARGS)
 
-compare: $(STAMPS)/base  ## theory against recorded runs, one page in output/compare (RUNS="FOLDER grid.csv"; default: the published table)
-	$(BIN)/python -m figures compare $(if $(RUNS),$(RUNS),--published) --out $(OUT)/compare $(ARGS)
+compare: $(STAMPS)/base  ## theory against recorded runs, one page in output/compare (RUNS="FOLDER grid.csv"; default: the committed grids)
+	$(BIN)/python -m figures compare $(if $(RUNS),$(RUNS),--published $(wildcard docs/results/*.csv)) --out $(OUT)/compare $(ARGS)
 
 test: $(STAMPS)/all lint  ## lint, types and the quick tests
 	$(BIN)/python -m pytest -m "not slow and not cuda" -n auto $(ARGS)
@@ -36,9 +46,11 @@ lint: $(STAMPS)/all  ## ruff and mypy
 bench-theory: $(STAMPS)/all  ## the theory's speed, as ratios to the slow way, in one run
 	$(BIN)/python -m benchmarks.theory $(ARGS)
 
-bench-empirical: $(STAMPS)/all  ## speed of matching steps and of network training, as ratios to the plain loops
-	$(BIN)/python -m benchmarks.gradient_matching $(ARGS)
-	$(BIN)/python -m benchmarks.network_training $(ARGS)
+bench-empirical: $(STAMPS)/all  ## speed of matching, network training and sweeps, as ratios to the plain loops
+	$(BIN)/python -m benchmarks.gradient_matching
+	$(BIN)/python -m benchmarks.network_training
+	$(BIN)/python -m benchmarks.trajectory_matching --first-order --variants unrolled exact "exact + SDC" TESLA compiled
+	$(BIN)/python -m benchmarks.sweep
 
 clean:  ## remove .venv, caches and output
 	rm -rf $(VENV) $(OUT) build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

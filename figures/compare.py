@@ -32,7 +32,8 @@ from shared.run_grid import read_runs
 from shared.verdict import Finding, Verdict
 from theory.kept import nearest
 
-ASSUMED = "the angle of the matching networks was not recorded: a perfect probe is assumed; --theta-deg sets a band"
+ASSUMED = "the errors of the matching networks were not recorded: a perfect probe is assumed; --theta-deg sets a band"
+NO_ANGLE = "without a valid map the matching networks' errors give no angle: a perfect probe is assumed"
 AGAINST = ("lambda", "relative_pull")
 TITLE = "Predicted against measured: the gain of easy samples over lambda and images per class"
 
@@ -116,7 +117,7 @@ class Compare:
         if self.theta_deg is not None:
             return angle_band(*(math.radians(t) for t in self.theta_deg)), ()
         recorded = probe_band(grid, alpha_map)
-        return (recorded, ()) if recorded else ((0.0,), (ASSUMED,))
+        return (recorded, ()) if recorded else ((0.0,), (ASSUMED if alpha_map.valid else NO_ANGLE,))
 
 
 def read(paths: Sequence[Path]) -> tuple[list[Measurement], list[str]]:
