@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from figures.style import BLACK, BLUE, CYCLE, MARKERS, ORANGE, PAGE, RED, look, save
 from shared.comparison import GridComparison
@@ -55,7 +55,8 @@ def _rows(compared: GridComparison) -> list[dict[str, Any]]:
 
 
 def _empty(axes: Axes, text: str) -> None:
-    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, fontsize=7, wrap=True)
+    wrapped = "\n".join(textwrap.fill(line, 28) for line in text.splitlines())
+    axes.text(0.5, 0.5, wrapped, ha="center", va="center", transform=axes.transAxes, fontsize=6.5)
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -95,26 +96,34 @@ def _mark(axes: Axes, coefficient: np.ndarray, smallest: float) -> None:
     axes.set_xticks(places[kept], [f"{coefficient[k]:g}" for k in kept], rotation=30)
 
 
+def _mark_ipc(axes: Axes, values: Sequence[int]) -> None:
+    """A logarithmic axis with a tick at every number of images per class, and none between."""
+    axes.set_xscale("log")
+    axes.set_xticks(list(values), [str(v) for v in values])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(0.8 * min(values), 1.25 * max(values))
+
+
 def _gains(axes: Axes, compared: GridComparison) -> None:
     grid = compared.grid
     coefficient = grid.coefficient[grid.others]
     smallest = float(np.abs(coefficient).min())
     x = _bent(coefficient, smallest)
-    norm = LogNorm(grid.ipc.min(), max(grid.ipc.max(), grid.ipc.min() + 1))
-    colours = plt.get_cmap("viridis")
     axes.axhline(0.0, color="0.6", linewidth=0.6)
     for i, row in enumerate(grid.seed_gains()):
         means = [mean_of(g) for g in row]
         error = [100.0 * m.se if math.isfinite(m.se) else 0.0 for m in means]
         value = [100.0 * m.value for m in means]
-        axes.errorbar(x, value, error, fmt="o", color=colours(norm(grid.ipc[i])), elinewidth=0.7)
+        colour = CYCLE[i % len(CYCLE)]
+        axes.errorbar(x, value, error, fmt=MARKERS[i % len(MARKERS)], color=colour, elinewidth=0.7,
+                      label=f"IPC {grid.ipc[i]}")  # fmt: skip
         if compared.gains is not None:
-            axes.plot(x, 100.0 * compared.gains.predicted[i], "-", color=colours(norm(grid.ipc[i])), linewidth=0.8)
+            axes.plot(x, 100.0 * compared.gains.predicted[i], "-", color=colour, linewidth=0.8)
     _mark(axes, coefficient, smallest)
     axes.set_xlabel(r"coefficient $\lambda$")
     axes.set_ylabel("gain over λ = 0 (points)")
-    axes.set_title("gains; lines: theory, out of sample")
-    plt.colorbar(ScalarMappable(norm, colours), ax=axes, label="IPC")
+    axes.set_title("gains (± s.e.); lines: theory" if compared.gains is not None else "gains (± s.e.)")
+    axes.legend(ncols=2, fontsize=5.5)
 
 
 def _slopes(axes: Axes, compared: GridComparison) -> None:
@@ -176,8 +185,7 @@ def _best(axes: Axes, compared: GridComparison) -> None:
         label = "told from λ = 0" if told else "not identifiable"
         axes.plot([c.ipc for c in some], _bent(np.array([c.best for c in some]), smallest), linestyle="", label=label,
                   markersize=4, marker=marker, color=colour)  # fmt: skip
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    _mark_ipc(axes, compared.grid.ipc.tolist())
     ticks = np.append(coefficient, 0.0)
     axes.set_yticks(_bent(ticks, smallest), [f"{c:g}" for c in ticks], fontsize=5.5)
     axes.set_xlabel("images per class")
@@ -223,9 +231,8 @@ def published_figure(order: PublishedOrder, folder: Path) -> list[Path]:
                 color=CYCLE[methods.index(method) % len(CYCLE)] if method else ORANGE, label=f"{dataset} {method}",
                 linestyle=("-", "--", ":")[sorted({d for d, _ in names}).index(dataset) % 3],
             )  # fmt: skip
-        axes.set_xscale("log")
+        _mark_ipc(axes, sorted({c.ipc for c in order.cells}))
         axes.set_yscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.set_xlabel("images per class")
         axes.set_ylabel(r"tuned coefficient $\lambda$")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
