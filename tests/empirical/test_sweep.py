@@ -20,6 +20,7 @@ from empirical.checkpoint import FolderInUse, Lock
 from empirical.config import DISTILLED, Settings, published_coefficient
 from empirical.data.datasets import Dataset, Split
 from empirical.data.preprocessing import Normalisation
+from empirical.data.whitening import Whitening
 from empirical.experiment import experts_command
 from empirical.sweep import launch, ledger, work
 from empirical.sweep.__main__ import GRID, execute, main, planned
@@ -175,8 +176,7 @@ def test_trajectories_are_whitened_and_have_points(tmp_path: Path, monkeypatch: 
             for c in ("accuracy", "accuracy_last", "accuracy_validated")
         )
         assert best >= max(last, validated)
-    for config in (tmp_path / "sweep").glob("cells/*/config.json"):
-        assert "hiten" in config.read_text()
+    assert all(isinstance(experiment.dataset.preprocessing, Whitening) for experiment in tried)
 
 
 def test_a_schedule_of_the_coefficient_has_no_place_in_the_grid(tmp_path: Path) -> None:
