@@ -51,7 +51,7 @@ def test_page_json_and_figures(grid, tmp_path, capsys):
     assert "http" not in re.sub(r'src="[^"]+"', "", page)  # nothing is fetched from elsewhere
     for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (out / link).exists()
-    assert "the angle of the matching networks was not recorded" in text
+    assert "the errors of the matching networks were not recorded" in text
     for name, verdict in verdicts.items():
         assert f"| dsa on digits | {name} | {verdict} |" in text
     assert "sign: supported" in capsys.readouterr().out
