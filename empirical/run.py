@@ -202,7 +202,8 @@ def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -
     total = sum(seconds.values())
     preset = presets()[settings.preset]["description"]
     console.print(
-        f"{settings.method} on {settings.dataset}, {settings.ipc} a class; preset {settings.preset}: {preset}"
+        f"{settings.method} on {settings.dataset}, {settings.ipc} a class; preset {settings.preset}: {preset} "
+        f"({settings.iterations} iterations, {settings.eval_networks} evaluation networks)"
     )
     if typed.sdc == PUBLISHED:
         console.print(published_coefficient(settings.dataset, settings.method, settings.ipc)[1])
