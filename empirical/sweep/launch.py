@@ -80,7 +80,7 @@ class Local:
         joblib = _joblib()
         jobs = (
             joblib.delayed(_numbered)(i, self.work, group, root, self.threads, self.retry_diverged)
-            for i, group in left.items()
+            for i, group in list(left.items())  # joblib draws from this while `left` shrinks
         )
         pool = joblib.Parallel(n_jobs=self.workers, return_as="generator_unordered", pre_dispatch=self.workers)
         for i, states in pool(jobs):

@@ -325,6 +325,18 @@ def test_kill_and_again_is_as_if_undisturbed(tmp_path: Path) -> None:
     assert (tmp_path / "killed" / GRID).read_bytes() == (tmp_path / "whole" / GRID).read_bytes()
 
 
+def _says_done(group: Any, root: Path, threads: int, retry_diverged: bool) -> dict[str, str]:
+    return dict.fromkeys((cell.name for cell in group), "done")
+
+
+def test_many_more_jobs_than_workers(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
+    cells = cells_of("--methods", "random", "--seeds", *map(str, range(30)))
+    launcher = Local(2, 1, work=_says_done)
+    states = [name for found in launcher(groups(cells), tmp_path) for name in found]
+    assert sorted(states) == sorted(cell.name for cell in cells)
+
+
 def _dies_once(group: Any, root: Path, threads: int, retry_diverged: bool) -> dict[str, str]:
     mark = root / "died"
     if not mark.exists():
