@@ -150,7 +150,8 @@ def _slopes(axes: Axes, compared: GridComparison) -> None:
         reach = 1.1 * float(np.max(np.abs(values), initial=1e-9))
         side.set_ylim(-reach, reach)  # zero at the same height on both sides
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.set_xticks(alpha, [f"{a:.2g}" for a in alpha])  # where it was measured
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(r"$\alpha$")
     axes.set_ylabel("measured slope (points)", color=BLUE)
 

@@ -70,6 +70,8 @@ def execute(request: Request, console: Console) -> int:
             console.print(f"{experts}", highlight=False, soft_wrap=True)
         return 0
     refuse_long(missing, common.trajectory.make_experts)
+    if any((cell.settings.sdc or 0.0) < 0.0 for cell in to_run if not isinstance(cell.settings.sdc, str)):
+        print("note: a negative lambda makes the synthetic samples harder, not easier", file=sys.stderr)
     try:
         with Reporter("sweep", sum(map(len, left)), quiet=common.quiet) as reporter:
             done: Counter[str] = Counter()

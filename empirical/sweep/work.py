@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -100,7 +101,10 @@ def run_group(
         settled = {"done"} if retry_diverged else {"done", "diverged"}
         own = [cell for cell in own if stored_state(folder_of(root, cell)).name not in settled]
         if own:
-            _run(own, root)
+            with warnings.catch_warnings():
+                # Said once by the command, not again by every job.
+                warnings.filterwarnings("ignore", message="a negative coefficient")
+                _run(own, root)
     return {cell.name: state_of(folder_of(root, cell)).name for cell in cells}
 
 
