@@ -67,6 +67,8 @@ class Finding:
         """The statistic with its interval, in words."""
         if not math.isfinite(self.value):
             return "no number"
+        if math.isnan(self.low) or math.isnan(self.high):
+            return f"{self.value:+.3g} [too few to say] {self.unit}".strip()
         return f"{self.value:+.3g} [{self.low:+.3g}, {self.high:+.3g}] {self.unit}".strip()
 
 
