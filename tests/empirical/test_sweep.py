@@ -218,12 +218,14 @@ def test_bad_input_is_one_sentence_and_status_2(
 
 
 def run(tmp_path: Path, *arguments: str) -> int:
-    with pytest.warns(UserWarning, match="negative"):
-        return execute(parse([*TINY, *THREE, "--out", str(tmp_path), *arguments]), Console(quiet=True))
+    return execute(parse([*TINY, *THREE, "--out", str(tmp_path), *arguments]), Console(quiet=True))
 
 
-def test_the_same_command_runs_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_command_runs_only_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path, "--methods", "dsa", "random") == 0
+    assert capsys.readouterr().err.count("negative lambda") == 1
     with (tmp_path / GRID).open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 * 2  # three coefficients and random, two networks each
