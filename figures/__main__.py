@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ import tyro
 
 from figures.distilled import distilled_figure
 from figures.simulated import Effort, SimulatedCurve, Strategy, simulated_curves
+from figures.style import make_writable
 from figures.theory_agreement import agreement, z_scores
 from figures.theory_curves import STRATEGIES, imperfect_probe, perfect_probe
 from figures.theory_fractions import best_fraction
@@ -84,7 +84,7 @@ class Figures:
                 raise ValueError(f"no figure is called {name!r}; there are {', '.join(known)}{nearest(name, known)}")
         wanted = list(dict.fromkeys(n for name in self.names for n in GROUPS.get(name, (name,))))
         effort = self.effort()
-        _check_writable(self.out)
+        make_writable(self.out)
         start = time.monotonic()
         if any(name in SIMULATED for name in wanted):
             with reporting(True, f"simulating {len(STRATEGIES)} curves") as report:
@@ -121,15 +121,6 @@ COMMANDS = ("compare", "difficulty", "runs")
 
 def _announce(paths: Sequence[Path]) -> None:
     print("wrote " + ", ".join(str(p) for p in paths), flush=True)
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--out {folder} cannot be made: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"--out {folder} cannot be written to")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,6 @@ the text is silent.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from empirical.data.errors import DataError
 from empirical.devices import device_named
 from empirical.difficulty_ensemble import Ensemble, Scores, score
 from figures.leaning import DECILES, Leaning, leanings
-from figures.style import BLACK, BLUE, COLUMN, MARKERS, RED, look, save
+from figures.style import BLACK, BLUE, COLUMN, MARKERS, RED, look, make_writable, save
 from shared.correlation import Correlation, spearman
 from shared.progress import reporting
 
@@ -90,12 +89,7 @@ class Difficulty:
                 f"a network scores {smallest} samples of the smallest class, deciles need at least {DECILES}"
             )
         ensemble.build(0, dataset)
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"--out {self.out} cannot be made: {error.strerror}") from error
-        if not os.access(self.out, os.W_OK):
-            raise ValueError(f"--out {self.out} cannot be written to")
+        make_writable(self.out)
         with reporting(True, f"training and scoring {self.networks} networks") as report:
             scores = score(ensemble, dataset, self.out / "scores", report)
         self._draw(scores, dataset)

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from empirical.config import CORESETS
 from shared.records import BadRecord, Run, select
 
 Array = NDArray[np.float64]
 Cell = tuple[str, str, int]  # data set, method, images a class
 
-SELECTIONS = ("random", "herding", "forgetting", "whole")
-"""Methods that distil nothing, so that no correction applies."""
 _FREE = (
     "seed", "sdc", "asdc", "asdc_steps", "asdc_shape", "preset", "out", "resume", "dry_run", "quiet", "device",
     "strategy", "compiled", "memory_budget", "data_root", "download", "repetitions", "compare", "probe_every",
@@ -160,7 +159,7 @@ def _short(value: Any) -> str:
 
 def distilled(cells: Cells) -> Cells:
     """The cells whose method distils."""
-    return {cell: variants for cell, variants in cells.items() if cell[1] not in SELECTIONS}
+    return {cell: variants for cell, variants in cells.items() if cell[1] not in CORESETS}
 
 
 def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:

@@ -13,7 +13,6 @@ each as PDF, PNG and CSV, and a line says what was not drawn and what runs it ne
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from figures.gallery import gallery_figures
 from figures.recorded import Cells, distilled, read_cells
 from figures.run_coefficients import adaptive_figures, ipc_figures, sensitivity_figures
 from figures.run_norms import corrected, norm_figures
+from figures.style import make_writable
 from shared.grid import FAMILIES
 
 
@@ -58,12 +58,7 @@ class Runs:
         if not self.folders:
             raise ValueError("nothing to draw: name folders that hold recorded runs")
         cells, left_out = read_cells(self.folders)
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"--out {self.out} cannot be made: {error.strerror}") from error
-        if not os.access(self.out, os.W_OK):
-            raise ValueError(f"--out {self.out} cannot be written to")
+        make_writable(self.out)
         missing = []
         for name, kind in KINDS.items():
             paths = kind.draw(cells, self.out)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import theory
-from figures.style import write_atomically
+from shared.atomic import write_atomically
 from theory import Simulation, simulate
 
 QUANTITIES = ("test_error", "R", "rho", "kappa")

@@ -16,6 +16,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from shared.atomic import write_atomically
+
 COLUMN = 3.4  # inches, one column of a two-column page
 PAGE = 6.9  # inches, the whole page
 
@@ -61,15 +63,14 @@ def look() -> Iterator[None]:
         yield
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def make_writable(folder: Path) -> None:
+    """Make the folder that a command writes to; ValueError if it cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"--out {folder} cannot be written to")
 
 
 def save(figure: Figure, folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Path]:
