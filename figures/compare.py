@@ -23,12 +23,12 @@ from figures.predicted import BETA, angle_band, predict, random_curve
 from shared.alpha_map import AlphaMap, fit_alpha_map
 from shared.atomic import write_atomically
 from shared.comparison import Comparison, GridComparison, compare, compare_grid
-from shared.grid import ACCURACIES, BadGrid, Grid, Measurement, grids, read_csv
+from shared.grid import ACCURACIES, BadGrid, Grid, Measurement, divergences, grids, read_csv
 from shared.prediction import Prediction
 from shared.progress import reporting
 from shared.published_table import PublishedOrder, published_order, read_tuned
 from shared.records import plain
-from shared.run_grid import read_runs
+from shared.run_grid import NOT_FINISHED, LeftOut, read_runs
 from shared.verdict import Finding, Verdict
 from theory.kept import nearest
 
@@ -121,23 +121,38 @@ class Compare:
 
 
 def read(paths: Sequence[Path]) -> tuple[list[Measurement], list[str]]:
-    """Measurements of folders and CSV files, and sentences on what was left out.
+    """Measurements of folders and CSV files, and sentences on what was left out; the first says how much.
 
     Raises:
         BadGrid: a path is neither, or holds nothing readable.
     """
-    measurements: list[Measurement] = []
-    left_out: list[str] = []
     for path in paths:
-        if path.is_dir():
-            found, missing = read_runs(path)
-            measurements += found
-            left_out += missing
-        elif path.is_file():
-            measurements += read_csv(path)
-        else:
+        if not (path.is_dir() or path.is_file()):
             raise BadGrid(f"{path} does not exist; RUNS are folders of runs or CSV files of a grid")
-    return measurements, left_out
+    measurements, without = read_runs(*[path for path in paths if path.is_dir()])
+    for path in paths:
+        if path.is_file():
+            measurements += read_csv(path)
+    return measurements, left_out_of(measurements, without)
+
+
+def left_out_of(measurements: Sequence[Measurement], without: Sequence[LeftOut]) -> list[str]:
+    """What does not enter the comparison, and why: how many runs, then each that is not merely unfinished."""
+    diverged = {(m.method, m.dataset, m.ipc, m.coefficient, m.seed) for m in measurements if m.diverged}
+    unfinished = [run.folder.name for run in without if run.why == NOT_FINISHED]
+    others = [str(run) for run in without if run.why != NOT_FINISHED]
+    counts = {"diverged": len(diverged), "not finished": len(unfinished), "for another reason": len(others)}
+    total = sum(counts.values())
+    if not total:
+        return []
+    said = ", ".join(f"{count} {why}" for why, count in counts.items() if count)
+    shown = ", ".join(unfinished[:5]) + (", ..." if len(unfinished) > 5 else "")
+    return [
+        f"{total} {'run was' if total == 1 else 'runs were'} left out: {said}",
+        *divergences(measurements),
+        *([f"not finished: {shown}"] if unfinished else []),
+        *others,
+    ]
 
 
 def probe_band(grid: Grid, alpha_map: AlphaMap) -> tuple[float, ...]:
@@ -242,7 +257,8 @@ def write_page(
         "The theory is that of a max-margin perceptron on selected samples; networks and synthesised images enter only "
         "through N_eff, the angle band and c.",
     ]
-    blocks += [Heading("What this rests on"), Bullets([*assumptions, *(f"left out: {s}" for s in left_out)])]
+    blocks += [Heading("What was left out"), Bullets(left_out or ["Nothing: every run that was found is compared."])]
+    blocks += [Heading("What this rests on"), Bullets(assumptions)]
     content = {
         "title": TITLE, "settings": settings, "grids": [_as_json(c) for c in comparison.grids],
         "pooled": [plain(f) for f in comparison.pooled], "published": plain(table) if table else None,

@@ -16,17 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empirical.config import CORESETS
-from shared.records import BadRecord, Run, select
+from shared.agreement import Cell, cell_of, disagreement, short
+from shared.records import BadRecord, Run, failure_of, select
 
 Array = NDArray[np.float64]
-Cell = tuple[str, str, int]  # data set, method, images a class
-
-_FREE = (
-    "seed", "sdc", "asdc", "asdc_steps", "asdc_shape", "preset", "out", "resume", "dry_run", "quiet", "device",
-    "strategy", "compiled", "memory_budget", "data_root", "download", "repetitions", "compare", "probe_every",
-    "whole_epochs", "feature_epochs", "forgetting_epochs", "forgetting_keep",
-)  # fmt: skip
-"""Settings in which the runs of a cell may differ."""
 
 
 @dataclass(frozen=True, order=True)
@@ -76,6 +69,10 @@ def read_cells(folders: Sequence[Path]) -> tuple[Cells, list[str]]:
     left_out: list[str] = []
     unfinished = 0
     for run in _unique(folders):
+        failure = failure_of(run.folder)
+        if failure is not None:
+            left_out.append(f"{run.folder}: {failure.kind} ({failure.reason})")
+            continue
         if run.summary is None:
             unfinished += 1
             continue
@@ -94,7 +91,8 @@ def read_cells(folders: Sequence[Path]) -> tuple[Cells, list[str]]:
             )
         seeds[recorded.seed] = recorded
     if not cells:
-        raise ValueError(f"no finished run under {', '.join(map(str, folders))} ({unfinished} unfinished)")
+        why = "; ".join([f"{unfinished} unfinished", *left_out])
+        raise ValueError(f"no finished run under {', '.join(map(str, folders))} ({why})")
     if unfinished:
         left_out.append(f"{unfinished} unfinished runs")
     return {cell: dict(sorted(cells[cell].items(), key=_by_strength)) for cell in sorted(cells)}, left_out
@@ -133,28 +131,22 @@ def _recorded(run: Run) -> Recorded | None:
         schedule = settings.get("asdc")
         correction = Correction(*map(float, schedule)) if schedule else Correction(float(settings.get("sdc") or 0.0))
         accuracies = 100.0 * np.array(summary["evaluation"]["accuracies"], float)
-        cell = (str(settings["dataset"]), str(settings["method"]), int(settings["ipc"]))
-        return Recorded(run, cell, correction, int(run.config.get("seed", settings.get("seed", 0))), accuracies)
+        seed = int(run.config.get("seed", settings.get("seed", 0)))
+        return Recorded(run, cell_of(settings), correction, seed, accuracies)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{run.folder} is not the record of a distillation ({error!r})") from error
 
 
 def _check_agreement(first: Recorded, second: Recorded) -> None:
     """ValueError if two runs of a cell differ in a setting that both recorded and that changes their numbers."""
-    a, b = first.run.settings, second.run.settings
-    either_plain = PLAIN in (first.correction, second.correction)
-    for name in a.keys() & b.keys() - set(_FREE):
-        if a[name] != b[name] and not (either_plain and name.startswith("sdc_")):
-            dataset, method, ipc = first.cell
-            raise ValueError(
-                f"{method} on {dataset} at IPC {ipc} was run with {name} = {_short(a[name])} ({first.run.folder}) and "
-                f"{_short(b[name])} ({second.run.folder}): name folders that hold one of them"
-            )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    differ = disagreement(first.run.settings, second.run.settings)
+    if differ:
+        name, one, two = differ
+        dataset, method, ipc = first.cell
+        raise ValueError(
+            f"{method} on {dataset} at IPC {ipc} was run with {name} = {short(one)} ({first.run.folder}) and "
+            f"{short(two)} ({second.run.folder}): name folders that hold one of them"
+        )
 
 
 def distilled(cells: Cells) -> Cells:

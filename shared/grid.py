@@ -24,6 +24,7 @@ and optionally, the same in all rows of a run, empty where not measured:
     mediator_misclassified          the same, of the finished set
     probe_error_low                 smallest test error of the networks used for matching
     probe_error_high                largest test error of the networks used for matching
+    diverged                        why a run has no accuracy: it diverged; such a row has no numbers
 
 Other columns are ignored. `lambda` may be negative. Rows may come in any order and from several files.
 """
@@ -58,7 +59,7 @@ PER_RUN = (
     "probe_error_low",
     "probe_error_high",
 )
-COLUMNS = (*REQUIRED, "family", *ACCURACIES[1:], *PER_RUN)
+COLUMNS = (*REQUIRED, "family", *ACCURACIES[1:], *PER_RUN, "diverged")
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "gradient": ("dc", "dsa", "dcc", "dsac", "idc", "dream"),
     "trajectory": ("mtt", "ftd", "tesla", "datm"),
@@ -79,7 +80,10 @@ def family_of(method: str) -> str:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of the CSV; `values` holds the numbers that were measured, by column; family by default the method's."""
+    """One row of the CSV; `values` holds the numbers that were measured, by column; family by default the method's.
+
+    A run that diverged is a row without numbers, with the reason in `diverged`.
+    """
 
     method: str
     dataset: str
@@ -90,13 +94,15 @@ class Measurement:
     network: str
     values: Mapping[str, float]
     family: str = ""
+    diverged: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "family", self.family or family_of(self.method))
 
     def row(self) -> dict[str, Any]:
         """As a row of the CSV."""
-        named = {c: getattr(self, c) for c in ("method", "dataset", "classes", "ipc", "seed", "network", "family")}
+        names = ("method", "dataset", "classes", "ipc", "seed", "network", "family", "diverged")
+        named = {c: getattr(self, c) for c in names}
         return {**dict.fromkeys(COLUMNS, ""), **named, "lambda": self.coefficient, **self.values}
 
 
@@ -218,7 +224,10 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
     classes, seed = number("classes"), number("seed")
     if ipc != int(ipc) or (ipc < 1 and not whole) or classes != int(classes) or classes < 2 or seed != int(seed):
         raise BadGrid(f"{where}: ipc, classes and seed must be whole numbers, with ipc >= 1 and classes >= 2")
-    values = {c: number(c) for c in (*ACCURACIES, *PER_RUN) if c == "accuracy" or (row.get(c) or "").strip()}
+    diverged = (row.get("diverged") or "").strip()
+    values = {}
+    if not diverged:
+        values = {c: number(c) for c in (*ACCURACIES, *PER_RUN) if c == "accuracy" or (row.get(c) or "").strip()}
     for column in ACCURACIES:
         if not 0.0 <= values.get(column, 0.0) <= 1.0:
             raise BadGrid(f"{where}: {column} is {values[column]:g}, must lie in [0, 1] (not per cent)")
@@ -228,8 +237,9 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
         raise BadGrid(f"{where}: family is {family!r}, must be gradient, trajectory or other")
     coefficient = number("lambda")
     dataset = row["dataset"].strip()
+    network = row["network"].strip()
     return Measurement(
-        method, dataset, int(classes), int(ipc), coefficient, int(seed), row["network"].strip(), values, family
+        method, dataset, int(classes), int(ipc), coefficient, int(seed), network, values, family, diverged
     )
 
 
@@ -249,7 +259,8 @@ def grids(measurements: Sequence[Measurement], accuracy: str = "accuracy") -> li
     """All grids in the measurements: one a method and data set, in alphabetical order.
 
     Args:
-        measurements: from any number of sources; the same cell twice with the same value counts once.
+        measurements: from any number of sources; the same cell twice with the same value counts once. Runs that
+            diverged have no place in a grid: `divergences` tells of them.
         accuracy: which accuracy is compared: accuracy, accuracy_last or accuracy_validated.
 
     Raises:
@@ -259,7 +270,8 @@ def grids(measurements: Sequence[Measurement], accuracy: str = "accuracy") -> li
         raise BadGrid(f"accuracy is {accuracy!r}, must be one of {', '.join(ACCURACIES)}")
     by_grid: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for measurement in measurements:
-        by_grid[measurement.dataset, measurement.method].append(measurement)
+        if not measurement.diverged:
+            by_grid[measurement.dataset, measurement.method].append(measurement)
     found = []
     for (dataset, method), rows in sorted(by_grid.items()):
         if method in (RANDOM, WHOLE):
@@ -268,6 +280,19 @@ def grids(measurements: Sequence[Measurement], accuracy: str = "accuracy") -> li
     if not found:
         raise BadGrid("there is no method to compare: only random subsets, whole sets, or nothing at all")
     return found
+
+
+def divergences(measurements: Iterable[Measurement]) -> list[str]:
+    """The runs that diverged: one sentence for each method, data set, IPC, lambda and reason."""
+    seeds: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    for m in measurements:
+        if m.diverged:
+            seeds[m.method, m.dataset, m.ipc, m.coefficient, m.diverged].add(m.seed)
+    return [
+        f"{method} on {dataset}, ipc {ipc}, lambda {coefficient:g}, seed {', '.join(map(str, sorted(found)))}: "
+        f"diverged ({why})"
+        for (method, dataset, ipc, coefficient, why), found in sorted(seeds.items())
+    ]
 
 
 def _grid(

@@ -3,6 +3,7 @@
     config.json      settings, seeds, versions, git revision, device: what it takes to repeat the run
     metrics.jsonl    one object a line, each with its `step`, flushed as it is written
     summary.json     the results, written at the end
+    failure.json     instead of a summary: why there is none (of runs in a sweep)
 
 Every file carries `schema`; another schema is refused with both numbers. Non-finite numbers become null,
 since JSON has none. A line cut by a kill is dropped on reading, and a resumed run first removes the steps
@@ -30,7 +31,7 @@ import numpy as np
 from shared.atomic import write_atomically
 
 SCHEMA = 1
-CONFIG, METRICS, SUMMARY = "config.json", "metrics.jsonl", "summary.json"
+CONFIG, METRICS, SUMMARY, FAILURE = "config.json", "metrics.jsonl", "summary.json", "failure.json"
 _PACKAGES = ("numpy", "scipy", "torch", "torchvision", "numba", "scikit-learn", "safetensors")
 
 
@@ -107,6 +108,37 @@ def write_config(folder: str | Path, settings: Any, **more: Any) -> dict[str, An
 def write_summary(folder: str | Path, results: Any) -> None:
     """Write `summary.json`."""
     write_json(Path(folder) / SUMMARY, {"schema": SCHEMA, **plain(results)})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run has no result: `kind` is diverged (a result in itself) or failed (an accident)."""
+
+    kind: str
+    reason: str
+
+
+def write_failure(folder: str | Path, kind: str, reason: str, detail: str = "") -> None:
+    """Write `failure.json`."""
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(Path(folder) / FAILURE, {"kind": kind, "reason": reason, "detail": detail, "time": time})
+
+
+def failure_of(folder: str | Path) -> Failure | None:
+    """What `failure.json` says; None without one.
+
+    Raises:
+        BadRecord: it is damaged.
+
+    """
+    path = Path(folder) / FAILURE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Failure(str(content["kind"]), str(content["reason"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRecord(f"{path} is not the record of a failure: {error}") from error
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -7,51 +7,112 @@ What is read: of the settings `method`, `dataset`, `ipc`, `sdc` (lambda; absent 
 stand: untrained and trained for a little (`misclassified_real_random`, `misclassified_real_trained`). A run with
 evaluation points (`test_accuracies`, `validation_accuracies`) counts with the best of them on the test set, as
 trajectory matching is published, and with the last and the validated one beside it.
-Runs with another correction (a schedule of lambda, a hard threshold) are not cells of the grid and are left out.
+A run that diverged (`failure.json`) is a measurement without numbers. Runs with another correction (a schedule of
+lambda, a hard threshold) are not cells of the grid and are left out, as are runs that failed or are not finished.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
+from shared.agreement import Cell, cell_of, disagreement, short
 from shared.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
 from shared.grid import RANDOM, WHOLE, BadGrid, Measurement, family_of
-from shared.records import Run, select
+from shared.records import CONFIG, FAILURE, BadRecord, Run, failure_of, select
 
 _ELSEWHERE = ("asdc", "hard_threshold")
 _POINTS = {MAXIMUM: "accuracy", LAST: "accuracy_last", CHOSEN: "accuracy_validated"}
 _MEDIATORS = {"mediator_gradn": "gradn_synthetic_trained", "mediator_misclassified": "misclassified_synthetic_trained"}
 
 
-def read_runs(folder: str | Path) -> tuple[list[Measurement], list[str]]:
-    """All finished runs below a folder: (measurements, sentences on what was left out).
+@dataclass(frozen=True)
+class LeftOut:
+    """A run without measurements: its folder, and why."""
+
+    folder: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.why}"
+
+
+NOT_FINISHED = "not finished"
+
+
+def read_runs(*folders: str | Path) -> tuple[list[Measurement], list[LeftOut]]:
+    """All runs below the folders: (measurements, what was left out). A run that is found twice counts once.
 
     Raises:
-        BadGrid: there is no run.
+        BadGrid: a folder holds no run, or runs of one cell differ in a setting that is not compared.
+        BadRecord: a record is damaged.
     """
     found: list[Measurement] = []
-    left_out: list[str] = []
-    runs = list(select(folder))
-    if not runs:
-        raise BadGrid(f"{folder} holds no runs: no config.json in it or below it")
-    for run in runs:
+    left_out: list[LeftOut] = []
+    first: dict[Cell, list[Run]] = {}
+    for run in _runs(folders):
         measured, why_not = measurements_of(run)
         found += measured
         if why_not:
-            left_out.append(why_not)
+            left_out.append(LeftOut(run.folder, why_not))
+        if measured:
+            _check_agreement(run, first)
+    # A run may fail before it has written down what it was to be.
+    failed = sorted({path.parent for folder in folders for path in Path(folder).rglob(FAILURE)})
+    left_out += [LeftOut(f, _unfinished(f)) for f in failed if not (f / CONFIG).exists()]
     return found, left_out
+
+
+def _runs(folders: Iterable[str | Path]) -> Iterator[Run]:
+    seen: set[Path] = set()
+    for folder in folders:
+        if not any(Path(folder).rglob(CONFIG)):
+            raise BadGrid(f"{folder} holds no runs: no config.json in it or below it")
+        for run in select(folder):
+            if run.folder.resolve() not in seen:
+                seen.add(run.folder.resolve())
+                yield run
+
+
+def _check_agreement(run: Run, first: dict[Cell, list[Run]]) -> None:
+    """Against the first run of its cell with a correction and the first without."""
+    try:
+        cell = cell_of(run.settings)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord(f"{run.folder} is not the record of a distillation ({error!r})") from error
+    known = first.setdefault(cell, [])
+    for other in known:
+        differ = disagreement(other.settings, run.settings)
+        if differ:
+            name, one, two = differ
+            dataset, method, ipc = cell
+            raise BadGrid(
+                f"{method} on {dataset} at IPC {ipc} was run with {name} = {short(one)} ({other.folder}) and "
+                f"{short(two)} ({run.folder}): name folders that hold one of them"
+            )
+    if not any((other.settings.get("sdc") is None) == (run.settings.get("sdc") is None) for other in known):
+        known.append(run)
 
 
 def measurements_of(run: Run) -> tuple[list[Measurement], str]:
     """The rows of one run, and why there are none (empty if there are)."""
-    if run.summary is None or not ("evaluation" in run.summary or "results" in run.summary):
-        return [], f"{run.folder}: not finished"
     if any(run.settings.get(name) is not None for name in _ELSEWHERE):
-        return [], f"{run.folder}: its correction is not one coefficient"
+        return [], "its correction is not one coefficient"
+    failure = failure_of(run.folder)
+    if failure is not None and failure.kind == "diverged":
+        return [_row(run, *_identity(run), diverged=failure.reason)], ""
+    if failure is not None or run.summary is None or not ("evaluation" in run.summary or "results" in run.summary):
+        return [], _unfinished(run.folder)
     return [*_own(run), *_beside(run)], ""
+
+
+def _unfinished(folder: Path) -> str:
+    failure = failure_of(folder)
+    return f"{failure.kind} ({failure.reason})" if failure else NOT_FINISHED
 
 
 def _own(run: Run) -> list[Measurement]:
@@ -61,14 +122,13 @@ def _own(run: Run) -> list[Measurement]:
         return []
     points, _ = evaluation_points(run.metrics())
     accuracies = {_POINTS[name]: row["test_accuracies"] for name, row in points.items()}
-    return _measured(
-        run,
-        run.settings["method"].lower(),
-        float(run.settings.get("sdc") or 0.0),
-        int(run.config.get("seed", run.settings["seed"])),
-        accuracies or {"accuracy": evaluation["accuracies"]},
-        _per_run(run),
-    )
+    return _measured(run, *_identity(run), accuracies or {"accuracy": evaluation["accuracies"]}, _per_run(run))
+
+
+def _identity(run: Run) -> tuple[str, float, int]:
+    """(method, lambda, seed)."""
+    settings = run.settings
+    return settings["method"].lower(), float(settings.get("sdc") or 0.0), int(run.config.get("seed", settings["seed"]))
 
 
 def _beside(run: Run) -> list[Measurement]:
@@ -89,24 +149,26 @@ def _measured(
     per_run: Mapping[str, float],
 ) -> list[Measurement]:
     """One row for each evaluation network; `accuracies` by column, one number a network."""
-    settings, summary = run.settings, run.summary or {}
-    network = summary.get("evaluation", {}).get("network", settings.get("network", "network"))
-    classes = int(run.config.get("data", {}).get("classes", 0))
-    ipc = 0 if method == WHOLE else int(settings["ipc"])
-    columns = zip(*accuracies.values(), strict=True)
+    network = (run.summary or {}).get("evaluation", {}).get("network", run.settings.get("network", "network"))
     return [
-        Measurement(
-            method,
-            settings["dataset"],
-            classes,
-            ipc,
-            coefficient,
-            seed,
-            f"{network}/{k}",
-            {**dict(zip(accuracies, values, strict=True)), **per_run},
-        )
-        for k, values in enumerate(columns)
+        _row(run, method, coefficient, seed, f"{network}/{k}", {**dict(zip(accuracies, values, strict=True)), **per_run})
+        for k, values in enumerate(zip(*accuracies.values(), strict=True))
     ]
+
+
+def _row(
+    run: Run,
+    method: str,
+    coefficient: float,
+    seed: int,
+    network: str = "",
+    values: Mapping[str, float] = MappingProxyType({}),
+    diverged: str = "",
+) -> Measurement:
+    classes = int(run.config.get("data", {}).get("classes", 0))
+    ipc = 0 if method == WHOLE else int(run.settings["ipc"])
+    dataset = str(run.settings["dataset"])
+    return Measurement(method, dataset, classes, ipc, coefficient, seed, network, values, diverged=diverged)
 
 
 def _per_run(run: Run) -> dict[str, float]:

@@ -5,7 +5,9 @@
 
 The folder (`--out`, by default `runs/NAME`) holds one run's folder a cell below `cells`, named by a hash of all
 that its result depends on, and `grid.csv`. The same command again runs only what is missing; so does a command
-with more values on an axis. All settings of `empirical.run` that are no axis may be given.
+with more values on an axis; other settings for a data set, method and IPC that are there are refused. `grid.csv`
+holds all finished and diverged cells of the folder, whichever command ran them. All settings of `empirical.run`
+that are no axis may be given.
 
 Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a cell failed or diverged; 130 if stopped.
 """
@@ -54,6 +56,7 @@ def execute(request: Request, console: Console) -> int:
     axes, common, root = request.axes, request.common, request.root
     device_named(common.device)
     cells = planned(request)
+    ledger.refuse_other_settings(root, cells)
     if axes.status:
         _show(request, cells, console)
         return 0
@@ -88,8 +91,8 @@ def _show(request: Request, cells: Sequence[Cell], console: Console) -> None:
     for table in ledger.tables(request.root, cells):
         console.print(table)
     if (request.root / "cells").is_dir():
-        count = ledger.write_grid(request.root / GRID, request.root, cells)
-        console.print(f"{request.root / GRID}: {count} of {len(cells)} cells", highlight=False, soft_wrap=True)
+        count = ledger.write_grid(request.root / GRID, request.root)
+        console.print(f"{request.root / GRID}: {count} cells, all of the folder", highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from empirical.devices import device_named
 from empirical.sweep.cells import Cell
-from empirical.sweep.ledger import folder_of, note_failure, stored_state
+from empirical.sweep.ledger import folder_of, stored_state
 from empirical.sweep.options import Axes
 from empirical.sweep.work import run_group
+from shared.records import write_failure
 
 Group = Sequence[Cell]
 States = Mapping[str, str]
@@ -97,7 +98,7 @@ class Local:
             if deaths[i] >= DEATHS:
                 for cell in group:
                     if states[cell.name] == "begun":
-                        note_failure(folder_of(root, cell), "failed", "its process died, out of memory perhaps")
+                        write_failure(folder_of(root, cell), "failed", "its process died, out of memory perhaps")
                         states[cell.name] = "failed"
                 del left[i]
                 yield states
@@ -157,7 +158,7 @@ class Cluster:
                 for cell in group:
                     state = stored_state(folder_of(root, cell)).name
                     if state in ("missing", "begun"):
-                        note_failure(folder_of(root, cell), "failed", f"its job ended: {reason}", str(error))
+                        write_failure(folder_of(root, cell), "failed", f"its job ended: {reason}", str(error))
                         state = "failed"
                     states[cell.name] = state
                 yield states

@@ -11,22 +11,21 @@ failed     failure.json: anything else; tried again by the next command
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from empirical.sweep.cells import Cell
+from shared.agreement import cell_of, disagreement, short
 from shared.grid import write_csv
-from shared.records import CONFIG, SUMMARY, read, write_json
+from shared.records import CONFIG, FAILURE, SUMMARY, failure_of, plain, read
 from shared.run_grid import measurements_of
 
-FAILURE = "failure.json"
 STATES = ("done", "running", "begun", "missing", "diverged", "failed")
 
 
@@ -50,9 +49,9 @@ def state_of(folder: Path) -> State:
 
 def stored_state(folder: Path) -> State:
     """What a folder holds, whoever works on it; for the holder of its lock."""
-    if (folder / FAILURE).exists():
-        failure = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
-        return State(failure["kind"], failure["reason"])
+    failure = failure_of(folder)
+    if failure is not None:
+        return State(failure.kind, failure.reason)
     if (folder / SUMMARY).exists():
         return State("done")
     return State("begun" if (folder / CONFIG).exists() else "missing")
@@ -73,12 +72,6 @@ def _locked(path: Path) -> bool:
     return False
 
 
-def note_failure(folder: Path, kind: str, reason: str, detail: str = "") -> None:
-    """Records that a cell has no result; `kind` is diverged or failed."""
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(folder / FAILURE, {"kind": kind, "reason": reason, "detail": detail, "time": time})
-
-
 def clear_failure(folder: Path) -> None:
     """Before a new attempt."""
     (folder / FAILURE).unlink(missing_ok=True)
@@ -90,15 +83,48 @@ def to_run(root: Path, cells: Sequence[Cell], retry_diverged: bool = False) -> l
     return [cell for cell in cells if state_of(folder_of(root, cell)).name not in settled]
 
 
-def write_grid(path: Path, root: Path, cells: Sequence[Cell]) -> int:
-    """Writes the compact CSV (`shared.grid`) of the finished cells; returns how many cells it holds.
+def recorded_folders(root: Path) -> list[Path]:
+    """Of all cells that any command has begun in a sweep's folder."""
+    return sorted(path.parent for path in (root / "cells").glob(f"*/{CONFIG}"))
 
-    Cells whose correction is not one coefficient (a schedule, a hard threshold) have no place in it.
+
+def write_grid(path: Path, root: Path) -> int:
+    """Writes the compact CSV (`shared.grid`) of all finished and diverged cells; returns how many cells it holds.
+
+    All of the folder, whichever commands ran them: it is what a reader of the folder itself finds. Cells whose
+    correction is not one coefficient (a schedule, a hard threshold) have no place in it.
     """
-    folders = [folder_of(root, cell) for cell in cells]
-    measured = [measurements_of(read(folder))[0] for folder in folders if state_of(folder).name == "done"]
+    measured = [measurements_of(read(folder))[0] for folder in recorded_folders(root)]
     write_csv(path, [row for rows in measured for row in rows])
     return sum(map(bool, measured))
+
+
+def refuse_other_settings(root: Path, cells: Sequence[Cell]) -> None:
+    """A folder's cells are compared with each other: what is added must agree with what is there.
+
+    Raises:
+        ValueError: a cell of the same data set, method and IPC was run with other settings, or other data.
+
+    """
+    wanted: dict[Any, dict[bool, Cell]] = {}
+    for cell in cells:
+        wanted.setdefault(cell_of(vars(cell.settings)), {}).setdefault(cell.settings.sdc is None, cell)
+    own = {cell.name for cell in cells}
+    for folder in recorded_folders(root):
+        if folder.name in own:
+            continue
+        run = read(folder)
+        for cell in wanted.get(cell_of(run.settings), {}).values():
+            there = run.config.get("data", {}).get("fingerprint", cell.fingerprint)
+            differ = disagreement(run.settings, plain(cell.settings))
+            if differ is None and there != cell.fingerprint:
+                differ = "the data", there, cell.fingerprint
+            if differ:
+                dataset, method, ipc = cell_of(run.settings)
+                raise ValueError(
+                    f"{root} holds {method} on {dataset} at IPC {ipc} run with {differ[0]} = {short(differ[1])}, not "
+                    f"{short(differ[2])} ({folder.name}): name another folder with --out"
+                )
 
 
 def tables(root: Path, cells: Sequence[Cell]) -> list[Table]:

@@ -23,10 +23,10 @@ from empirical.evaluation import Evaluation, evaluate, evaluate_whole
 from empirical.experiment import Experiment, make, make_together, prepared
 from empirical.paired_distillation import Outcome
 from empirical.sweep.cells import Cell, shares_work
-from empirical.sweep.ledger import clear_failure, folder_of, note_failure, state_of, stored_state
+from empirical.sweep.ledger import clear_failure, folder_of, state_of, stored_state
 from empirical.trajectory_matching.make import whitened
 from empirical.trajectory_matching.scores import scores
-from shared.records import read, write_config, write_summary
+from shared.records import read, write_config, write_failure, write_summary
 
 EXPERTS_SECONDS = 0.5
 """Between two looks at experts that another worker is making."""
@@ -152,7 +152,7 @@ def _note(folder: Path, error: Exception) -> None:
     kind = "diverged" if isinstance(error, Diverged) else "failed"
     reason = str(error) or type(error).__name__
     detail = "".join(traceback.format_exception(error)) if kind == "failed" else ""
-    note_failure(folder, kind, reason if kind == "diverged" else f"{type(error).__name__}: {reason}", detail)
+    write_failure(folder, kind, reason if kind == "diverged" else f"{type(error).__name__}: {reason}", detail)
 
 
 def _experiment(cell: Cell, root: Path) -> Experiment:

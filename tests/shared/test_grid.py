@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from planted import CLASSES, N_EFF, accuracy_of, perfect_probe
 
+from shared.agreement import disagreement
 from shared.alpha_map import fit_alpha_map
-from shared.grid import COLUMNS, BadGrid, Measurement, grids, read_csv, write_csv
-from shared.records import write_config, write_json, write_summary
+from shared.grid import COLUMNS, BadGrid, Measurement, divergences, grids, read_csv, write_csv
+from shared.records import BadRecord, write_config, write_failure, write_json, write_summary
 from shared.run_grid import read_runs
 
 
@@ -120,9 +121,53 @@ def test_recorded_runs(tmp_path):
     assert grid.per_run["relative_pull_start"][0, 1, 0] == 0.1
     assert grid.per_run["mediator_gradn"][0, 0, 0] == 3.0 and grid.per_run["mediator_gradn_start"][0, 0, 0] == 2.0
     assert (grid.per_run["probe_error_low"][0, 0, 0], grid.per_run["probe_error_high"][0, 0, 0]) == (0.2, 0.9)
-    assert len(left_out) == 2 and "not finished" in left_out[0] and "not one coefficient" in left_out[1]
+    assert [run.folder.name for run in left_out] == ["c", "d"]
+    assert left_out[0].why == "not finished" and "not one coefficient" in str(left_out[1])
     with pytest.raises(BadGrid, match="holds no runs"):
         read_runs(tmp_path / "a" / "nothing")
+
+
+def test_a_diverged_run_is_told_of_and_a_failed_one_is_left_out(tmp_path):
+    for folder, sdc in (("a", None), ("b", 0.1), ("c", 10.0), ("d", 1.0)):
+        recorded(tmp_path / folder, sdc, 0, finished=folder in "ab")
+    write_failure(tmp_path / "c", "diverged", "the loss is not finite at step 3")
+    write_failure(tmp_path / "d", "failed", "RuntimeError: out of memory")
+    write_failure(tmp_path / "e", "failed", "died before it began")
+    measurements, left_out = read_runs(tmp_path)
+    (grid,) = grids(measurements)
+    assert grid.coefficient.tolist() == [0.0, 0.1]
+    said = ["dsa on digits, ipc 1, lambda 10, seed 0: diverged (the loss is not finite at step 3)"]
+    assert divergences(measurements) == said
+    assert [run.why for run in left_out] == ["failed (RuntimeError: out of memory)", "failed (died before it began)"]
+    again = read_csv(write_csv(tmp_path / "grid.csv", measurements))
+    assert divergences(again) == said and np.array_equal(grids(again)[0].accuracy, grid.accuracy)
+    (tmp_path / "c" / "failure.json").write_text("{")
+    with pytest.raises(BadRecord, match="record of a failure"):
+        read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({"width": 8}, {"width": 16}, "width = 8 .*16"),
+        ({"sdc": 0.1, "sdc_power": 1}, {"sdc": 0.2, "sdc_power": 2}, "sdc_power = 1"),
+        ({"method": "mtt", "trajectory": {"syn_steps": 5}}, {"method": "mtt", "trajectory": {"syn_steps": 6}}, "5"),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_correction_are_refused(first, second, words, tmp_path):
+    for folder, seed, settings in (("a", 0, first), ("b", 1, second)):
+        recorded(tmp_path / folder, settings.get("sdc"), seed, **{k: v for k, v in settings.items() if k != "sdc"})
+    with pytest.raises(BadGrid, match=words):
+        read_runs(tmp_path)
+
+
+def test_what_changes_no_number_may_differ():
+    of_one = {"method": "dsa", "width": 8, "sdc_power": 1, "sdc": None, "device": "cpu", "trajectory": {"syn_steps": 5}}
+    other = {**of_one, "sdc": 0.1, "sdc_power": 2, "device": "cuda", "seed": 3, "trajectory": {"syn_steps": 6}}
+    assert disagreement(of_one, other) is None
+    assert disagreement({**of_one, "whole_epochs": 1}, {**of_one, "whole_epochs": 2}) is None
+    whole = {"method": "whole", "whole_epochs": 1}
+    assert disagreement(whole, {**whole, "whole_epochs": 2}) == ("whole_epochs", 1, 2)
 
 
 def test_a_run_counts_with_its_best_evaluation_point(tmp_path):
