@@ -150,9 +150,9 @@ def _measured(
 ) -> list[Measurement]:
     """One row for each evaluation network; `accuracies` by column, one number a network."""
     network = (run.summary or {}).get("evaluation", {}).get("network", run.settings.get("network", "network"))
+    rows = [dict(zip(accuracies, values, strict=True)) for values in zip(*accuracies.values(), strict=True)]
     return [
-        _row(run, method, coefficient, seed, f"{network}/{k}", {**dict(zip(accuracies, values, strict=True)), **per_run})
-        for k, values in enumerate(zip(*accuracies.values(), strict=True))
+        _row(run, method, coefficient, seed, f"{network}/{k}", {**row, **per_run}) for k, row in enumerate(rows)
     ]
 
 
