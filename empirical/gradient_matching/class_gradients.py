@@ -21,7 +21,7 @@ it.
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -32,7 +32,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
 from empirical.correction import Gradients
-from empirical.gradient_matching.compiled import compiled_loss
+from empirical.gradient_matching.compiled import compiled_loss, first_of_shape
 from empirical.gradient_matching.recomputed import recomputed
 from empirical.network_cost import Cost, measure
 from empirical.threads import SMALL_FLOP, one_thread_if, shared_out
@@ -177,12 +177,15 @@ def _all_without_graph(
     workers = min(execution.workers or torch.get_num_threads(), len(batches))
     if batches[0][0].device.type != "cpu" or workers == 1:
         return [_without_graph(network, *batch, size, execution) for batch in batches]
-    # The first one compiles, where that is wanted; a functional call moves parameters about in its network,
-    # so every thread has a network of its own, unless the call is compiled away.
-    first = [_without_graph(network, *batches[0], size, execution)] if execution.compiled else []
+    # The very first one compiles, where that is wanted, before threads start. A functional call moves parameters
+    # about in its network, so every thread has a network of its own, unless the call is compiled away.
+    alone = execution.compiled and first_of_shape(network, batches[0][0])
+    first = [_without_graph(network, *batches[0], size, execution)] if alone else []
+    compiled = execution.compiled and compiled_loss(network, weighted_loss) is not weighted_loss
+    execution = replace(execution, compiled=compiled)
     idle: SimpleQueue[nn.Module] = SimpleQueue()
     for worker in range(workers):
-        idle.put(network if execution.compiled or worker == 0 else copy.deepcopy(network))
+        idle.put(network if compiled or worker == 0 else copy.deepcopy(network))
 
     def work(batch: Batch) -> list[Tensor]:
         own = idle.get()

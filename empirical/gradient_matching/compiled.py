@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 Loss = Callable[..., Tensor]
 _cache: WeakKeyDictionary[nn.Module, Loss] = WeakKeyDictionary()
+_shapes: WeakKeyDictionary[nn.Module, set[torch.Size]] = WeakKeyDictionary()
 _log = logging.getLogger(__name__)
 
 
@@ -37,3 +38,14 @@ def compiled_loss(network: nn.Module, loss: Loss) -> Loss:
         return value
 
     return first
+
+
+def first_of_shape(network: nn.Module, images: Tensor) -> bool:
+    """Whether no batch of this shape has been announced for this network; announces it.
+
+    A first pass may compile, which one thread has to do alone; those after it may run side by side.
+    """
+    known = _shapes.setdefault(network, set())
+    new = images.shape not in known
+    known.add(images.shape)
+    return new

@@ -1,7 +1,10 @@
+import time
+
 import pytest
 import torch
 
 from empirical import networks
+from empirical.gradient_matching import class_gradients as module
 from empirical.gradient_matching.class_gradients import (
     Execution,
     class_gradients,
@@ -9,6 +12,7 @@ from empirical.gradient_matching.class_gradients import (
     joint_gradient,
     sample_gradients,
 )
+from empirical.gradient_matching.compiled import first_of_shape
 from empirical.gradient_matching.distances import layerwise
 
 CLASSES = 3
@@ -171,6 +175,40 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch):
     network, _, real, labels = problem(width=8)
     found = class_gradients(network, real, labels, False, execution=Execution("loop", compiled=True))
     same(found, class_gradients(network, real, labels, False))
+    # Without a compiler a call moves parameters about in its network: no two threads may share one.
+    in_use, plain = [], module.weighted_loss
+
+    def watched(network, *arguments):
+        assert network not in in_use
+        in_use.append(network)
+        time.sleep(0.01)
+        loss = plain(network, *arguments)
+        in_use.remove(network)
+        return loss
+
+    monkeypatch.setattr(module, "weighted_loss", watched)
+    network, _, real, labels = problem(width=8)
+    for _ in range(2):  # the call that finds no compiler, and one that knows
+        found = class_gradients(
+            network, real, labels, False, execution=Execution("loop", compiled=True, workers=2)
+        )
+        same(found, class_gradients(network, real, labels, False))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_only_the_first_compiled_call_goes_alone():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        network, _, real, labels = problem(width=8)
+        execution = Execution("loop", compiled=True)
+        expected = class_gradients(network, real, labels, False)
+        for _ in range(2):
+            same(class_gradients(network, real, labels, False, execution=execution), expected)
+        assert not first_of_shape(network, real[0]) and first_of_shape(network, real[0, :2])
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_batch_norm_is_set_by_one_pass_and_then_frozen():
