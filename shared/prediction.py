@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline, RectBivariateSpline
+from scipy.optimize import brentq
 
 Array = NDArray[np.float64]
+
+SLOPE_NOISE = 1e-11
+"""Slopes below this are no prediction: a probe that knows nothing gives slopes of zero up to 4e-14 of rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +79,23 @@ class Prediction:
         at = np.log(np.clip(alpha, self.alpha[0], self.alpha[-1]))
         return np.stack([CubicSpline(np.log(self.alpha), s)(at) for s in self.slope])
 
+    def signs(self, alpha: ArrayLike) -> NDArray[np.int64]:
+        """Sign of S at alphas [...] for every angle, [K, ...]; 0 where S is not told from its numerical error."""
+        slopes = self.slopes(alpha)
+        return np.where(np.abs(slopes) > SLOPE_NOISE, np.sign(slopes), 0.0).astype(np.int64)
+
     def random(self, alpha: ArrayLike) -> Array:
         """Error of random samples at alphas of any shape, between 0 and 1/2."""
         at = np.log(np.clip(alpha, self.alpha[0], self.alpha[-1]))
         return np.asarray(np.exp(CubicSpline(np.log(self.alpha), np.log(self.random_error))(at)))
 
     def critical_alphas(self) -> list[list[float]]:
-        """For each angle, the alphas at which S changes sign."""
+        """For each angle, the alphas at which S changes sign, by more than its numerical error on both sides."""
+        at = np.log(self.alpha)
         places = []
         for s in self.slope:
-            k = np.flatnonzero(s[:-1] * s[1:] < 0.0)
-            spline = CubicSpline(np.log(self.alpha), s)
-            roots = spline.roots(extrapolate=False)
-            places.append([float(np.exp(r)) for r in roots if k.size])
+            told = np.flatnonzero(np.abs(s) > SLOPE_NOISE)
+            spline = CubicSpline(at, s)
+            ends = [(at[a], at[b]) for a, b in pairwise(told) if s[a] * s[b] < 0.0]
+            places.append([float(np.exp(brentq(spline, a, b, xtol=1e-12))) for a, b in ends])
         return places

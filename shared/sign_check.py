@@ -28,8 +28,8 @@ STRONGEST_PULL = 1.0
 
 def predicted_signs(ipc: float, alpha_map: AlphaMap, prediction: Prediction) -> tuple[int, float]:
     """(sign, S at the best guess): the sign of S if it is one over the angle band and N_eff's interval, else 0."""
-    slopes = prediction.slopes(alpha_map.alphas(ipc))
-    signs = np.unique(np.sign(slopes))
+    alphas = alpha_map.alphas(ipc)
+    slopes, signs = prediction.slopes(alphas), np.unique(prediction.signs(alphas))
     return (int(signs[0]) if signs.size == 1 else 0), float(slopes[prediction.middle, 1])
 
 
