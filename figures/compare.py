@@ -1,7 +1,9 @@
 """``python -m figures compare RUNS...``: predicted against measured lambda / IPC trends, on one page.
 
-RUNS are folders of recorded runs, or CSV files of a grid (columns: `shared.grid`). Writes compare.md, compare.html
-(self-contained), compare.json and the figures. ``--published`` judges the published tuned coefficients alone.
+RUNS are folders of recorded runs, or CSV files of a grid (columns: `shared.grid`). LABEL=PATH keeps a source apart from
+the others under that label, so that one method on one data set can be judged twice, such as at two widths of the
+network: each label has its own random subsets, whole set and map. Writes compare.md, compare.html (self-contained),
+compare.json and the figures. ``--published`` judges the published tuned coefficients alone.
 """
 
 from __future__ import annotations
@@ -34,6 +36,13 @@ from theory.kept import nearest
 
 ASSUMED = "the errors of the matching networks were not recorded: a perfect probe is assumed; --theta-deg sets a band"
 NO_ANGLE = "without a valid map the matching networks' errors give no angle: a perfect probe is assumed"
+TYPED = "the probe's angle was typed (--theta-deg), not measured"
+UNTRAINED = "probe angle: every network was matched as it was initialised, with an error of {high:.0%} on real images"
+STAND_IN = (
+    "probe angles: networks were matched at all stages of training and their errors are not recorded; the difficulty "
+    "probe's networks stand for them, from {high:.0%} error on real images (untrained) down to {low:.0%} (trained "
+    "briefly), so the band is wide and its middle a guess; --theta-deg sets another"
+)
 AGAINST = ("lambda", "relative_pull")
 TITLE = "Predicted against measured: the gain of easy samples over lambda and images per class"
 
@@ -43,7 +52,7 @@ class Compare:
     """Compare recorded runs with the theory: compare.md, compare.html, compare.json."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Folders of runs, or CSV files of a grid."""
+    """Folders of runs, or CSV files of a grid; LABEL=PATH to keep one apart."""
     published: bool = False
     """Judge the published tuned coefficients (with RUNS: beside them)."""
     table: Path | None = None
@@ -115,9 +124,13 @@ class Compare:
     def _band(self, grid: Grid, alpha_map: AlphaMap) -> tuple[tuple[float, ...], tuple[str, ...]]:
         """The angles to solve for, and what a reader should know of them."""
         if self.theta_deg is not None:
-            return angle_band(*(math.radians(t) for t in self.theta_deg)), ()
-        recorded = probe_band(grid, alpha_map)
-        return (recorded, ()) if recorded else ((0.0,), (ASSUMED if alpha_map.valid else NO_ANGLE,))
+            return angle_band(*(math.radians(t) for t in self.theta_deg)), (TYPED,)
+        errors = probe_errors(grid)
+        if errors is None or not alpha_map.valid:
+            return (0.0,), (ASSUMED if alpha_map.valid else NO_ANGLE,)
+        low, high = errors
+        source = UNTRAINED if low == high else STAND_IN
+        return angle_band(alpha_map.angle(low), alpha_map.angle(high)), (source.format(low=low, high=high),)
 
 
 def read(paths: Sequence[Path]) -> tuple[list[Measurement], list[str]]:
@@ -126,14 +139,28 @@ def read(paths: Sequence[Path]) -> tuple[list[Measurement], list[str]]:
     Raises:
         BadGrid: a path is neither, or holds nothing readable.
     """
-    for path in paths:
+    sources: dict[str, list[Path]] = {}
+    for given in paths:
+        label, path = labelled(given)
         if not (path.is_dir() or path.is_file()):
             raise BadGrid(f"{path} does not exist; RUNS are folders of runs or CSV files of a grid")
-    measurements, without = read_runs(*[path for path in paths if path.is_dir()])
-    for path in paths:
-        if path.is_file():
-            measurements += read_csv(path)
+        sources.setdefault(label, []).append(path)
+    measurements: list[Measurement] = []
+    without: list[LeftOut] = []
+    for label, own in sources.items():
+        found, missing = read_runs(*[path for path in own if path.is_dir()])
+        found += [m for path in own if path.is_file() for m in read_csv(path)]
+        measurements += [replace(m, dataset=f"{m.dataset} ({label})") for m in found] if label else found
+        without += missing
     return measurements, left_out_of(measurements, without)
+
+
+def labelled(given: Path) -> tuple[str, Path]:
+    """(label, path) of LABEL=PATH; no label for a path that exists as it stands, or that has none."""
+    label, separator, path = str(given).partition("=")
+    if given.exists() or not separator or not label.strip():
+        return "", given
+    return label.strip(), Path(path)
 
 
 def left_out_of(measurements: Sequence[Measurement], without: Sequence[LeftOut]) -> list[str]:
@@ -155,13 +182,12 @@ def left_out_of(measurements: Sequence[Measurement], without: Sequence[LeftOut])
     ]
 
 
-def probe_band(grid: Grid, alpha_map: AlphaMap) -> tuple[float, ...]:
-    """Angles of the matching networks to the teacher, from their errors; none if those were not recorded."""
-    errors = [grid.per_run.get(f"probe_error_{end}") for end in ("low", "high")]
-    if any(e is None or not np.any(np.isfinite(e)) for e in errors) or not alpha_map.valid:
-        return ()
-    low, high = errors
-    return angle_band(alpha_map.angle(float(np.nanmin(low))), alpha_map.angle(float(np.nanmax(high))))  # type: ignore[arg-type]
+def probe_errors(grid: Grid) -> tuple[float, float] | None:
+    """Smallest and largest error of the networks used for matching, over the grid; None if not recorded."""
+    low, high = (grid.per_run.get(f"probe_error_{end}", np.zeros(0)) for end in ("low", "high"))
+    if not (np.any(np.isfinite(low)) and np.any(np.isfinite(high))):
+        return None
+    return float(np.nanmin(low)), float(np.nanmax(high))
 
 
 def all_findings(comparison: Comparison, table: PublishedOrder | None) -> list[tuple[str, Finding]]:

@@ -100,7 +100,7 @@ def _digest(*settings: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def angle_band(low: float, high: float) -> tuple[float, float, float]:
-    """Three angles, ends and middle, rounded to a degree so that solved bands are found again."""
-    ends = [math.radians(round(math.degrees(x))) for x in (low, high)]
-    return ends[0], math.radians(round(math.degrees(sum(ends) / 2.0))), ends[1]
+def angle_band(low: float, high: float) -> tuple[float, ...]:
+    """Ends and middle, each once; rounded to a degree, so that solved bands are found again."""
+    ends = [round(math.degrees(x)) for x in (low, high)]
+    return tuple(math.radians(x) for x in sorted({ends[0], round(sum(ends) / 2.0), ends[1]}))

@@ -22,8 +22,9 @@ and optionally, the same in all rows of a run, empty where not measured:
     mediator_gradn                  the same, of the finished set
     mediator_misclassified_start    misclassification rate on those networks, before the first step
     mediator_misclassified          the same, of the finished set
-    probe_error_low                 smallest test error of the networks used for matching
-    probe_error_high                largest test error of the networks used for matching
+    probe_error_low                 smallest error on real images of the networks used for matching, or of those that
+                                    stand for them (`shared.run_grid`); the same as the next where all were untrained
+    probe_error_high                the largest
     diverged                        why a run has no accuracy: it diverged; such a row has no numbers
 
 Other columns are ignored. `lambda` may be negative. Rows may come in any order and from several files.
@@ -320,7 +321,8 @@ def _grid(
             if np.isfinite(table[where]) and table[where] != value:
                 raise BadGrid(
                     f"{method} on {dataset}, ipc {m.ipc}, lambda {m.coefficient:g}, seed {m.seed}, network "
-                    f"{m.network}: {column} is {table[where]:g} and {value:g}; are these two states of one run?"
+                    f"{m.network}: {column} is {table[where]:g} and {value:g}; are these two states of one run, or "
+                    "two settings, to be kept apart as LABEL=PATH?"
                 )
             table[where] = value
     compared = tables[accuracy]

@@ -91,11 +91,12 @@ class Prediction:
 
     def critical_alphas(self) -> list[list[float]]:
         """For each angle, the alphas at which S changes sign, by more than its numerical error on both sides."""
-        at = np.log(self.alpha)
-        places = []
-        for s in self.slope:
-            told = np.flatnonzero(np.abs(s) > SLOPE_NOISE)
-            spline = CubicSpline(at, s)
-            ends = [(at[a], at[b]) for a, b in pairwise(told) if s[a] * s[b] < 0.0]
-            places.append([float(np.exp(brentq(spline, a, b, xtol=1e-12))) for a, b in ends])
-        return places
+        return [[float(np.exp(x)) for x in _roots(np.log(self.alpha), s)] for s in self.slope]
+
+
+def _roots(at: Array, slope: Array) -> list[float]:
+    """Where the spline through a slope crosses zero, between neighbours that are told from zero."""
+    spline = CubicSpline(at, slope)
+    told = np.flatnonzero(np.abs(slope) > SLOPE_NOISE)
+    crossed = [(at[a], at[b]) for a, b in pairwise(told) if slope[a] * slope[b] < 0.0]
+    return [float(brentq(lambda x: float(spline(x)), a, b, xtol=1e-12)) for a, b in crossed]

@@ -2,11 +2,17 @@
 
 What is read: of the settings `method`, `dataset`, `ipc`, `sdc` (lambda; absent is 0) and `seed`; of the summary
 `evaluation` (its network's name and accuracies) and, where a run was made with its comparisons, `results.random` and
-`results.whole`; of the metrics `pull` (relative pull) and, from the difficulty probe, `gradn_synthetic_trained`,
-`misclassified_synthetic_trained`, and the test errors of the networks used for matching, for which the probe networks
-stand: untrained and trained for a little (`misclassified_real_random`, `misclassified_real_trained`). A run with
-evaluation points (`test_accuracies`, `validation_accuracies`) counts with the best of them on the test set, as
-trajectory matching is published, and with the last and the validated one beside it.
+`results.whole`; of the metrics `pull` (relative pull) and, from the difficulty probe, `gradn_synthetic_trained` and
+`misclassified_synthetic_trained`. A run with evaluation points (`test_accuracies`, `validation_accuracies`) counts
+with the best of them on the test set, as trajectory matching is published, and with the last and the validated one
+beside it.
+
+The errors of the networks used for matching are not recorded; probe networks of the same architecture stand for them.
+Where every network is matched as it was initialised (gradient matching with one update of the images a network, or
+with no training between updates) these are the untrained ones (`misclassified_real_random`). Else networks are met
+at all stages from untrained to trained (on the synthetic set, or on real images as experts), and the band reaches
+down to the probe's trained networks (`misclassified_real_trained`).
+
 A run that diverged (`failure.json`) is a measurement without numbers. Runs with another correction (a schedule of
 lambda, a hard threshold) are not cells of the grid and are left out, as are runs that failed or are not finished.
 """
@@ -17,6 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -183,8 +190,15 @@ def _per_run(run: Run) -> dict[str, float]:
         _, series = run.series(metric)
         if series.size and np.isfinite(series[[0, -1]]).all():
             values[f"{name}_start"], values[name] = float(series[0]), float(series[-1])
-    errors = [run.series(f"misclassified_real_{kind}")[1] for kind in ("trained", "random")]
-    if all(e.size for e in errors):
+    kinds = ("random",) if matched_untrained(run.settings) else ("random", "trained")
+    errors = [run.series(f"misclassified_real_{kind}")[1] for kind in kinds]
+    if all(np.isfinite(e).any() for e in errors):
         means = [float(np.nanmean(e)) for e in errors]
         values["probe_error_low"], values["probe_error_high"] = min(means), max(means)
     return values
+
+
+def matched_untrained(settings: Mapping[str, Any]) -> bool:
+    """Whether a run met every network as it was initialised, and none that had been trained."""
+    one_update, no_training = settings.get("matching_steps") == 1, settings.get("network_epochs") == 0
+    return family_of(str(settings["method"])) == "gradient" and (one_update or no_training)

@@ -3,14 +3,18 @@
 import base64
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from figures.__main__ import main
+from figures.compare import Compare, read
 from figures.page import Bullets, Heading, Paragraph, Table, to_html, to_markdown
 from figures.predicted import predict
-from shared.grid import Measurement, write_csv
+from shared.alpha_map import AlphaMap
+from shared.grid import BadGrid, Measurement, grids, read_csv, write_csv
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,39 @@ def test_published_alone(tmp_path, capsys):
     assert "not supported" in capsys.readouterr().out
     text = (tmp_path / "compare.md").read_text()
     assert "above that at IPC 1 in 6 rows, below in 1, equal in 2; pooled Kendall tau +0.22 (p = 0.19)" in text
+
+
+def test_labels_keep_sources_apart(grid, tmp_path, capsys):
+    better = tmp_path / "better.csv"
+    rows = read_csv(grid)
+    write_csv(better, [replace(m, values={"accuracy": min(1.0, m.values["accuracy"] + 0.001)}) for m in rows])
+    with pytest.raises(BadGrid, match="LABEL=PATH"):
+        grids(read([grid, better])[0])
+    labelled = [grid, Path(f"width 32={better}")]
+    one, two = grids(read(labelled)[0])
+    assert (one.dataset, two.dataset) == ("digits", "digits (width 32)")
+    assert np.nanmax(two.accuracy - one.accuracy) == pytest.approx(0.001)
+    assert one.random.keys() == two.random.keys() and one.random != two.random
+    (tmp_path / "a=b.csv").write_bytes(grid.read_bytes())
+    assert grids(read([tmp_path / "a=b.csv"])[0])[0].dataset == "digits"  # a file that is called so
+    with pytest.raises(BadGrid, match="nowhere does not exist"):
+        read([Path("x=nowhere")])
+
+
+def with_probe_errors(low, high):
+    values = {"accuracy": 0.5, "probe_error_low": low, "probe_error_high": high}
+    return grids([Measurement("dsa", "digits", 10, 1, c, 0, "n", values) for c in (0.0, 1.0)])[0]
+
+
+def test_the_angle_is_that_of_the_networks_that_were_matched():
+    whole = AlphaMap(30.0, 25.0, 35.0, 0.01, 1.0, 0.9, 0.1, 10, *np.zeros((4, 3)), ())
+    band, (note,) = Compare()._band(with_probe_errors(0.9, 0.9), whole)
+    assert np.rad2deg(band) == pytest.approx([90.0]) and "as it was initialised, with an error of 90%" in note
+    band, (note,) = Compare()._band(with_probe_errors(0.5, 0.9), whole)
+    assert np.rad2deg(band) == pytest.approx([45.0, 68.0, 90.0], abs=0.6) and "stand for them" in note
+    band, (note,) = Compare(theta_deg=(10.0, 20.0))._band(with_probe_errors(0.5, 0.9), whole)
+    assert np.rad2deg(band) == pytest.approx([10.0, 15.0, 20.0]) and "typed" in note
+    assert Compare()._band(with_probe_errors(0.5, 0.9), replace(whole, problems=("bad",)))[0] == (0.0,)
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def test_recorded_runs(tmp_path):
     assert grid.per_run["relative_pull"].tolist() == [[[0.0], [pytest.approx(0.2)]]]
     assert grid.per_run["relative_pull_start"][0, 1, 0] == 0.1
     assert grid.per_run["mediator_gradn"][0, 0, 0] == 3.0 and grid.per_run["mediator_gradn_start"][0, 0, 0] == 2.0
+    # Matched at untrained networks or not: what the errors of the probe's networks say of the angle.
     assert (grid.per_run["probe_error_low"][0, 0, 0], grid.per_run["probe_error_high"][0, 0, 0]) == (0.2, 0.9)
     assert [run.folder.name for run in left_out] == ["c", "d"]
     assert left_out[0].why == "not finished" and "not one coefficient" in str(left_out[1])
@@ -144,6 +145,20 @@ def test_a_diverged_run_is_told_of_and_a_failed_one_is_left_out(tmp_path):
     (tmp_path / "c" / "failure.json").write_text("{")
     with pytest.raises(BadRecord, match="record of a failure"):
         read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "band"),
+    [
+        ({"matching_steps": 1, "network_epochs": 1}, (0.9, 0.9)),
+        ({"matching_steps": 10, "network_epochs": 0}, (0.9, 0.9)),
+        ({"matching_steps": 10, "network_epochs": 1}, (0.2, 0.9)),
+        ({"method": "mtt", "matching_steps": 1}, (0.2, 0.9)),
+    ],
+)
+def test_networks_met_untrained_give_one_error_and_others_a_band(settings, band, tmp_path):
+    recorded(tmp_path / "a", None, 0, **settings)
+    assert {(m.values["probe_error_low"], m.values["probe_error_high"]) for m in read_runs(tmp_path)[0]} == {band}
 
 
 @pytest.mark.parametrize(
