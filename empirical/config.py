@@ -6,10 +6,8 @@ number of images a class, so that a run's record has no gap. Presets and publish
 `presets.toml`.
 """
 
-import difflib
-import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
@@ -17,19 +15,20 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from empirical import networks
+from empirical.checks import ALL_METHODS as ALL_METHODS
+from empirical.checks import CORESETS as CORESETS
+from empirical.checks import DISTILLED as DISTILLED
+from empirical.checks import check, nearest
 from empirical.data import registry
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.evaluation import CONDENSATION, named_augmentation, published_protocol
-from empirical.gradient_matching.distances import DISTANCES
+from empirical.evaluation import CONDENSATION, published_protocol
 from empirical.gradient_matching.methods import METHODS
 from empirical.gradient_matching.schedule import PUBLISHED_WARM_UP, loop_lengths
 from empirical.trajectory_matching import settings as trajectories
 from empirical.trajectory_matching.settings import TrajectorySettings
 
-CORESETS = ("random", "herding", "forgetting", "whole")
-DISTILLED = (*METHODS, *trajectories.METHODS)
-ALL_METHODS = (*DISTILLED, *CORESETS)
 PUBLISHED = "published"
 """What `--sdc` without a number asks for."""
 PUBLISHED_HOLD_OUT = 0.02
@@ -207,13 +206,6 @@ def identity(settings: Settings) -> dict[str, Any]:
     return values
 
 
-def nearest(what: str, name: str, choices: Iterable[str]) -> ValueError:
-    """The error for a name that is none of the choices."""
-    known = list(choices)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
-    return ValueError(f"unknown {what} {name!r}; the nearest is {near!r}, all are: {', '.join(known)}")
-
-
 @cache
 def _tables() -> Mapping[str, Any]:
     return tomllib.loads((Path(__file__).parent / "presets.toml").read_text(encoding="utf-8"))
@@ -226,10 +218,10 @@ def presets() -> dict[str, dict[str, Any]]:
 
 def with_preset(settings: Settings, preset: str | None) -> Settings:
     """The settings with a preset's values; by default laptop for the bundled digits, published for all
-    others.
+    others. A preset's width is that of a ConvNet: another network is never made wider than it is published.
 
     Raises:
-        ValueError: no such preset.
+        ValueError: no such preset, or no such network.
 
     """
     spec = registry.find(settings.dataset)
@@ -244,6 +236,8 @@ def with_preset(settings: Settings, preset: str | None) -> Settings:
         values = {"validation": PUBLISHED_HOLD_OUT, **kept, **own}
         if table_name(settings.dataset) == "tiny-imagenet" and name != "laptop":
             values["network"] = "convnetd4"
+    own_width = networks.variants(settings.network).get("width")
+    values["width"] = min(values["width"], own_width) if isinstance(own_width, int) else None
     return replace(settings, preset=name, compare=small, **values)
 
 
@@ -268,65 +262,6 @@ def published_coefficient(dataset: str, method: str, ipc: int) -> tuple[float, s
         value,
         f"lambda {value:g}: none is published for {method} on {name}, {ipc} a class; the usual value",
     )
-
-
-def check(settings: Settings) -> None:
-    """Refuses what no data set could make right.
-
-    Raises:
-        ValueError: one sentence: what is wrong and what is allowed.
-
-    """
-    choices: list[tuple[str, str, Iterable[str]]] = [
-        ("method", settings.method, ALL_METHODS),
-        ("distance", settings.distance, DISTANCES),
-        ("initialisation", settings.initialisation or "real", ("noise", "real", "selected")),
-        ("forgetting-keep", settings.forgetting_keep, ("highest", "lowest")),
-        ("strategy", settings.strategy, ("auto", "loop", "vmap", "grouped")),
-        ("compiled", settings.compiled, ("auto", "on", "off")),
-        ("asdc-shape", settings.asdc_shape, ("geometric", "concave")),
-        ("sdc-over-classes", settings.sdc_over_classes, ("sum", "mean")),
-        ("sdc-parameters", settings.sdc_parameters, ("all", "weights_only", "sum_of_layers")),
-        ("sdc-reduction", settings.sdc_reduction, ("batch", "per_sample")),
-    ]
-    for what, name, known in choices:
-        if name not in known:
-            raise nearest(what, name, known)
-    at_least_one = ("ipc", "repetitions", "iterations", "batch_real", "eval_networks", "whole_epochs", "whole_batch")
-    for name in at_least_one:
-        if getattr(settings, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is at least 1, not {getattr(settings, name)}")
-    for name in ("network_rate", "memory_budget"):
-        if not getattr(settings, name) > 0:
-            raise ValueError(f"--{name.replace('_', '-')} is above 0, not {getattr(settings, name)}")
-    if settings.learning_rate is not None and not 0 < settings.learning_rate < math.inf:
-        raise ValueError(f"--learning-rate is a finite number above 0, not {settings.learning_rate}")
-    if not 0 <= settings.momentum < 1:
-        raise ValueError(f"--momentum is in [0, 1), not {settings.momentum}")
-    if settings.sdc is not None and settings.asdc is not None:
-        raise ValueError("--sdc and --asdc are two schedules of one coefficient: give one of them")
-    correcting = settings.sdc is not None or settings.asdc is not None or settings.hard_threshold is not None
-    if correcting and settings.method not in DISTILLED:
-        raise ValueError(
-            f"--sdc, --asdc and --hard-threshold need one of {', '.join(DISTILLED)}, not {settings.method}"
-        )
-    if settings.initialisation == "selected" and settings.method != "datm":
-        raise ValueError("--initialisation selected needs --method datm: others take noise or real")
-    if settings.method in trajectories.METHODS:
-        settings.trajectory.check()
-        if settings.hard_threshold is not None or settings.sdc_reduction == "per_sample":
-            raise ValueError("--hard-threshold and --sdc-reduction per_sample need gradient matching, not trajectories")
-        if settings.trajectory.teacher_label and settings.method == "datm":
-            raise ValueError("--teacher-label does not go with datm, which learns its labels")
-    if settings.hard_threshold is not None and settings.sdc_reduction == "per_sample":
-        raise ValueError("--hard-threshold does not go with --sdc-reduction per_sample")
-    if settings.method in METHODS:
-        contrastive = METHODS[settings.method].contrastive
-        loop_lengths(contrastive, settings.ipc, settings.matching_steps, settings.network_epochs)
-    if settings.augmentation is not None:
-        parse_strategy(settings.augmentation)
-    if settings.eval_augmentation not in (None, "condensation"):
-        named_augmentation(str(settings.eval_augmentation))
 
 
 def _resolved_trajectory(settings: Settings, dataset: Dataset) -> Settings:

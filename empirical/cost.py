@@ -102,6 +102,11 @@ def estimate(
     return Estimate({k: v for k, v in parts.items() if v}, data + graph + batches)
 
 
+def smallest_budget(network: nn.Module, dataset: Dataset) -> float:
+    """Bytes that the graph of a single image's second-order pass takes: no chunk can be smaller."""
+    return float(measure(network, dataset.shape).outputs * 4 * 2 * SECOND_ORDER)
+
+
 def speed(network: nn.Module, dataset: Dataset) -> float:
     """Floating-point operations a second that this device reaches on real gradients of this network;
     measured.

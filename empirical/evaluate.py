@@ -25,6 +25,7 @@ from empirical.devices import device_named
 from empirical.evaluation import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
 from empirical.progress import EpochCounter, Reporter
 from empirical.synthetic import BadSyntheticSet, SyntheticSet
+from shared.command import leave, sentence
 from shared.records import write_json
 
 
@@ -176,9 +177,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
     try:
         found = results(options)
-    except (ValueError, FileNotFoundError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return getattr(error, "exit_status", 2)
+    except KeyboardInterrupt:
+        print("error: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, DataError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        return int(getattr(error, "exit_status", 2))
     Console().print(table(found, f"{options.run} on {options.split} images"))
     if options.out is not None:
         content = {name: r if isinstance(r, str) else r.describe() for name, r in found.items()}
@@ -187,4 +193,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -30,6 +30,7 @@ from empirical.trajectory_matching.experts import (
 )
 from empirical.trajectory_matching.make import expert_folder, expert_recipe, whitened
 from empirical.trajectory_matching.settings import METHODS
+from shared.command import leave, sentence
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def _method(options: Options) -> str:
 
 def _settings(options: Options) -> Settings:
     """Of the run that the experts are for, as far as they are known without the data."""
-    run = with_preset(Settings(method=_method(options), dataset=options.dataset, ipc=options.ipc), options.preset)
+    usual = Settings(method=_method(options), dataset=options.dataset, ipc=options.ipc)
+    run = with_preset(replace(usual, network=options.network or usual.network), options.preset)
     names = ("network", "width", "depth", "activation", "norm", "pooling", "validation", "augmentation")
     given: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     return replace(run, **given)
@@ -191,11 +193,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: stopped; the same command goes on from the last epoch", file=sys.stderr)
         return 130
-    except (ValueError, FileNotFoundError, DataError, FolderInUse) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, DataError, FolderInUse) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return int(getattr(error, "exit_status", 2))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

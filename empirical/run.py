@@ -15,6 +15,8 @@ import empirical.waiting  # noqa: F401
 
 import argparse
 import json
+import math
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -45,12 +47,14 @@ from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole
 from empirical.experiment import Experiment, correction_of, experts_command, make, missing_experts, prepared
 from empirical.gradient_matching.hard_threshold import HardThreshold
+from empirical.gradient_matching.methods import METHODS
 from empirical.progress import EpochCounter, Reporter, duration
 from empirical.results import Results
 from empirical.seeds import generator
 from empirical.trajectory_matching.scores import scores, skipped_share
 from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
 from empirical.trajectory_matching.settings import TrajectorySettings
+from shared.command import leave, plain_warnings, sentence
 from shared.records import CONFIG, SUMMARY, read, write_config, write_json, write_summary
 
 TYPED = "settings.json"
@@ -110,14 +114,14 @@ def parse(arguments: Sequence[str]) -> Settings:
     """
     arguments = _bare_flag(arguments)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("dataset", "preset", "out", "method", "ipc"):
-        first.add_argument(f"--{name}")
+    for name in ("dataset", "preset", "out", "method", "ipc", "network"):
+        first.add_argument(f"--{name}", nargs="?")  # a value that is missing is the full parser's to report
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(arguments)
     if known.resume and known.out and not (known.dataset or known.preset):
         defaults = Settings(**_stored(Path(known.out)))
     else:
-        cell = {name: getattr(known, name) for name in ("dataset", "method") if getattr(known, name)}
+        cell = {name: getattr(known, name) for name in ("dataset", "method", "network") if getattr(known, name)}
         ipc = int(known.ipc) if (known.ipc or "").isdecimal() else Settings().ipc
         settings = replace(Settings(), ipc=ipc, **cell)
         defaults = with_preset(settings, known.preset)
@@ -141,10 +145,13 @@ def _free_folder(settings: Settings) -> Path:
 
 
 def _refuse_used(folder: Path, settings: Settings) -> None:
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file; --out names a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{there} may not be written to; name another folder with --out")
     if settings.resume:
         return
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; --out names a folder")
     if (folder / TYPED).exists() or (folder / CONFIG).exists():
         raise ValueError(
             f"{folder} holds a run: go on with it by --resume, or name another folder with --out"
@@ -184,8 +191,22 @@ def _plan(settings: Settings, dataset: Dataset) -> Plan:
 def _refuse_unbuildable(plan: Plan, dataset: Dataset) -> None:
     """Builds once what is built again later, so that nothing is refused after work has begun."""
     for settings in plan.variants.values():
-        networks.build(settings.network, dataset.shape, dataset.classes, **settings.variant)
+        network = networks.build(settings.network, dataset.shape, dataset.classes, **settings.variant)
+        least = cost.smallest_budget(network, dataset)
+        if settings.method in METHODS and settings.memory_budget * 1e9 < least:
+            raise ValueError(
+                f"--memory-budget {settings.memory_budget:g} GB does not hold the pass of one image: "
+                f"at least {math.ceil(least / 1e3) / 1e6:g} is needed"
+            )
         correction_of(settings)
+        from_noise = settings.initialisation == "noise" and not plan.compared
+        smallest = min(dataset.train.class_sizes)
+        if settings.ipc > smallest and settings.method != "whole" and not from_noise:
+            label = dataset.class_names[dataset.train.class_sizes.index(smallest)]
+            raise ValueError(
+                f"--ipc {settings.ipc} needs as many real images of each class, but class {label} of "
+                f"{dataset.name} has {smallest} for training"
+            )
         if settings.hard_threshold is not None:
             HardThreshold(settings.hard_threshold)
 
@@ -354,17 +375,19 @@ def execute(settings: Settings, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = plain_warnings()
     try:
         execute(parse(sys.argv[1:] if arguments is None else arguments), Console())
     except KeyboardInterrupt:
         print("error: stopped; --resume goes on from the last checkpoint", file=sys.stderr)
         return Interrupted.exit_status
-    except (ValueError, FileNotFoundError, DataError, FolderInUse, Diverged, Interrupted) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, DataError, FolderInUse, Diverged, Interrupted) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return int(getattr(error, "exit_status", 2))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -25,6 +25,7 @@ from figures.theory_agreement import agreement, z_scores
 from figures.theory_curves import STRATEGIES, imperfect_probe, perfect_probe
 from figures.theory_fractions import best_fraction
 from figures.theory_maps import crossover_map, tilt_gain_map
+from shared.command import leave
 from shared.progress import Report, reporting
 from theory.kept import nearest
 
@@ -143,4 +144,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from shared.command import leave
 from theory import scaling
 from theory.kept import KEEP_NAMES, Rule, Tilt, Window, nearest
 from theory.order_parameters import NotConverged, Solution, solve
@@ -340,4 +341,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -26,8 +26,8 @@ def loop_lengths(
     if ipc not in table and (matching_steps is None or network_epochs is None):
         near = min(table, key=lambda known: (abs(known - ipc), known))
         raise ValueError(
-            f"no published loop lengths for {ipc} images a class: give matching steps and network epochs "
-            f"(the nearest published, {near} images a class, has {table[near][0]} and {table[near][1]})"
+            f"no published loop lengths for {ipc} images a class: give both --matching-steps and --network-epochs "
+            f"(the nearest published, {near} a class, has {table[near][0]} and {table[near][1]})"
         )
     default = table.get(ipc, (0, 0))
     steps = default[0] if matching_steps is None else matching_steps

@@ -3,7 +3,7 @@
 from empirical.networks import alexnet, convnet, lenet, mlp, resnet, vgg
 from empirical.networks.functional import Functional
 from empirical.networks.initialisation import initialise, initialise_many
-from empirical.networks.registry import Classifier, build, names, register
+from empirical.networks.registry import Classifier, build, names, register, variants
 
 __all__ = [
     "Classifier",
@@ -18,5 +18,6 @@ __all__ = [
     "names",
     "register",
     "resnet",
+    "variants",
     "vgg",
 ]

@@ -67,6 +67,27 @@ def names() -> list[str]:
     return sorted(_factories)
 
 
+def _factory(name: str) -> Factory:
+    factory = _factories.get(_key(name))
+    if factory is None:
+        near = difflib.get_close_matches(_key(name), names(), n=1, cutoff=0.0)
+        raise ValueError(
+            f"unknown network {name!r}; the nearest is {near[0]!r}, all are: {', '.join(names())}"
+        )
+    return factory
+
+
+def variants(name: str) -> dict[str, object]:
+    """The variants that a network knows (width, depth, activation, norm, pooling), with their defaults.
+
+    Raises:
+        ValueError: unknown name.
+
+    """
+    parameters = inspect.signature(_factory(name)).parameters
+    return {key: p.default for key, p in parameters.items() if key not in ("shape", "classes")}
+
+
 def build(
     name: str, shape: Shape, classes: int = 10, generator: torch.Generator | None = None, **variant: object
 ) -> Classifier:
@@ -84,17 +105,11 @@ def build(
         ValueError: unknown name or variant, or images too small for the network.
 
     """
-    factory = _factories.get(_key(name))
-    if factory is None:
-        near = difflib.get_close_matches(_key(name), names(), n=1, cutoff=0.0)
-        raise ValueError(
-            f"unknown network {name!r}; the nearest is {near[0]!r}, all are: {', '.join(names())}"
-        )
+    factory, known = _factory(name), variants(name)
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"an image shape is (channels, height, width), all at least 1, not {tuple(shape)}")
     if classes < 2:
         raise ValueError(f"a classifier needs at least 2 classes, not {classes}")
-    known = [key for key in inspect.signature(factory).parameters if key not in ("shape", "classes")]
     unknown = [key for key in variant if key not in known]
     if unknown:
         raise ValueError(

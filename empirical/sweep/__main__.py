@@ -33,6 +33,7 @@ from empirical.sweep.forecast import forecast_table
 from empirical.sweep.launch import Local, NotInstalled, launcher_of
 from empirical.sweep.options import Request, blocks_of, parse
 from empirical.sweep.work import data_of
+from shared.command import leave, plain_warnings, sentence
 
 GRID = "grid.csv"
 
@@ -97,16 +98,18 @@ def _show(request: Request, cells: Sequence[Cell], console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = plain_warnings()
     try:
         return execute(parse(sys.argv[1:] if arguments is None else arguments), Console())
     except (KeyboardInterrupt, Interrupted):
         print("error: stopped; the same command goes on from the last checkpoints", file=sys.stderr)
         return Interrupted.exit_status
-    except (ValueError, FileNotFoundError, DataError, NotInstalled) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, DataError, NotInstalled) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return int(getattr(error, "exit_status", 2))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -180,7 +180,7 @@ class Request:
         preset = self.axes.preset
         if preset is None and self.axes.sweep is not None:
             preset = named()[self.axes.sweep]["preset"]
-        start = with_preset(replace(Settings(), dataset=dataset), preset)
+        start = with_preset(replace(Settings(), dataset=dataset, network=self.common.network), preset)
         values = {f.name: getattr(start, f.name) for f in fields(COMMON)}
         return _settings(_parsed(self.arguments, self.axes, COMMON(**values)).common, start)
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import empirical
-from empirical import config, run
+from empirical import config, networks, run
 from empirical.checkpoint import Lock
 from empirical.config import Settings, published_coefficient, resolve, with_preset
 from empirical.data.datasets import load
@@ -117,6 +118,16 @@ def test_repetitions_have_their_own_folders_and_spread(tmp_path):
         (["--device", "tpu"], 2, "auto, cpu, cuda"),
         (["--dataset", "svhn", "--data-root", "nowhere"], 3, "nowhere"),
         (["--resume"], 2, "nothing to resume"),
+        (["--eval-batch", "0"], 2, "--eval-batch is at least 1"),
+        (["--eval-epochs", "-1"], 2, "--eval-epochs is at least 0"),
+        (["--method", "herding", "--feature-epochs", "-1"], 2, "--feature-epochs is at least 0"),
+        (["--probe-every", "-1"], 2, "--probe-every is at least 0"),
+        (["--asdc", "0.1", "0.2", "--asdc-steps", "0"], 2, "--asdc-steps is at least 1"),
+        (["--network-rate", "inf"], 2, "finite number above 0"),
+        (["--memory-budget", "inf"], 2, "finite number above 0"),
+        (["--memory-budget", "1e-9"], 2, "does not hold the pass of one image"),
+        (["--method", "random", "--ipc", "1000"], 2, "class 8 of digits has 139"),
+        (["--method", "dc", "--ipc", "1000", "--matching-steps", "1", "--network-epochs", "1"], 2, "has 139"),
     ],
 )
 def test_bad_input_is_one_sentence_and_a_status(tmp_path, capsys, arguments, status, sentence):
@@ -126,6 +137,35 @@ def test_bad_input_is_one_sentence_and_a_status(tmp_path, capsys, arguments, sta
     assert sentence in error
     assert "\n" not in error
     assert not (tmp_path / "r").exists()
+
+
+def test_a_flag_without_its_value_is_status_two(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run.main(["--dataset"])
+    assert stop.value.code == 2
+    assert "--dataset" in capsys.readouterr().err
+
+
+def test_a_folder_inside_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert go("--out", tmp_path / "file" / "r") == 2
+    assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'file'} is a file; --out names a folder"
+
+
+def test_a_negative_lambda_is_warned_of_once(tmp_path, capsys):
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        patch.setattr(warnings, "showwarning", warnings.showwarning)
+        assert go("--sdc", "-0.1", "--no-compare", "--out", tmp_path / "r") == 0
+    assert capsys.readouterr().err.count("harder") == 1
+
+
+@pytest.mark.parametrize("preset", ["laptop", "published"])
+@pytest.mark.parametrize(("network", "width"), [("lenet", {None}), ("resnet18", {32, 64}), ("convnet", {32, 128})])
+def test_a_preset_gives_a_width_only_to_networks_that_have_one(preset, network, width):
+    settings = run.parse(["--preset", preset, "--network", network])
+    assert settings.width in width
+    networks.build(settings.network, (1, 16, 16), 10, **settings.variant)
 
 
 def test_an_unknown_flag_is_status_two(capsys):
