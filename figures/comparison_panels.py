@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from figures.style import BLACK, BLUE, CYCLE, MARKERS, ORANGE, PAGE, RED, look, save
+from figures.style import BLACK, BLUE, CYCLE, MARKERS, PAGE, RED, look, save
 from shared.comparison import GridComparison
 from shared.grid import nanmean
 from shared.order_check import best_cells
@@ -70,8 +70,10 @@ def _map(axes: Axes, compared: GridComparison) -> None:
     alphas = np.geomspace(0.5 * found.alpha(found.ipc).min(), 2.0 * found.alpha(found.ipc).max(), 80)
     axes.plot(alphas, compared.prediction.random(alphas), color=BLACK, label="theory, random")
     for factor, style in ((found.low, ":"), (found.high, ":")):
-        axes.plot(found.ipc * found.classes / factor, found.error, style, color="0.7", linewidth=0.7)
-    axes.errorbar(found.alpha(found.ipc), found.error, 1.96 * found.error_se, fmt="o", color=BLUE, label="measured")
+        axes.plot(found.ipc * found.classes / factor, found.error, style, color="0.5", linewidth=0.7,
+                  label="at the ends of $N_{eff}$" if factor == found.low else None)  # fmt: skip
+    axes.errorbar(found.alpha(found.ipc), found.error, 1.96 * found.error_se, fmt="o", color=BLUE,
+                  label="measured (95 %)")  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel(r"$\alpha$ = IPC $\times$ classes / $N_{eff}$")
     axes.set_ylabel("error (chance = 0.5)")
@@ -88,7 +90,7 @@ def _bent(coefficient: np.ndarray, smallest: float) -> np.ndarray:
 def _mark(axes: Axes, coefficient: np.ndarray, smallest: float) -> None:
     """Ticks at coefficients, those left out that would run into a neighbour further from zero."""
     places = _bent(coefficient, smallest)
-    room = 0.14 * float(np.ptp(places))
+    room = 0.17 * float(np.ptp(places))
     kept: list[int] = []
     for k in np.argsort(-np.abs(places)):
         if all(abs(places[k] - places[j]) > room for j in kept):
@@ -101,7 +103,7 @@ def _mark_ipc(axes: Axes, values: Sequence[int]) -> None:
     axes.set_xscale("log")
     axes.set_xticks(list(values), [str(v) for v in values])
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(0.8 * min(values), 1.25 * max(values))
+    axes.set_xlim(0.75 * min(values), 1.33 * max(values))
 
 
 def _gains(axes: Axes, compared: GridComparison) -> None:
@@ -127,7 +129,7 @@ def _gains(axes: Axes, compared: GridComparison) -> None:
 
 
 def _slopes(axes: Axes, compared: GridComparison) -> None:
-    axes.set_title("check 1: sign of the slope")
+    axes.set_title("check 1: sign of the slope (95 %)")
     finding = next(f for f in compared.findings if f.check == "sign")
     if not finding.details:
         _empty(axes, "map invalid")
@@ -139,6 +141,7 @@ def _slopes(axes: Axes, compared: GridComparison) -> None:
     axes.axhline(0.0, color="0.6", linewidth=0.6)
     spread = np.array([value - low, high - value])[:, shown]
     axes.errorbar(alpha[shown], value[shown], spread, fmt="o", color=BLUE)
+    axes.plot(alpha[~shown], value[~shown], "o", color=BLUE, markerfacecolor="none")  # one seed: no interval
     fine = np.geomspace(0.7 * alpha.min(), 1.4 * alpha.max(), 100)
     slopes = compared.prediction.slopes(fine)
     other = axes.twinx()
@@ -146,7 +149,7 @@ def _slopes(axes: Axes, compared: GridComparison) -> None:
     other.fill_between(fine, slopes.min(axis=0), slopes.max(axis=0), color=RED, alpha=0.2, linewidth=0)
     other.plot(fine, slopes[compared.prediction.middle], color=RED)
     other.set_ylabel(r"predicted $S = -d\epsilon/d\tau$", color=RED)
-    for side, values in ((axes, np.append(low[shown], high[shown])), (other, slopes)):
+    for side, values in ((axes, np.concatenate([low[shown], high[shown], value[np.isfinite(value)]])), (other, slopes)):
         reach = 1.1 * float(np.max(np.abs(values), initial=1e-9))
         side.set_ylim(-reach, reach)  # zero at the same height on both sides
     axes.set_xscale("log")
@@ -172,7 +175,7 @@ def _agreement(axes: Axes, compared: GridComparison) -> None:
             elinewidth=0.6, label=f"IPC {ipc}",
         )  # fmt: skip
     axes.set_xlabel("predicted from other IPC (points)")
-    axes.set_ylabel("measured gain (points)")
+    axes.set_ylabel("measured gain, ± s.e. (points)")
     axes.legend(ncols=2, fontsize=5.5)
 
 
@@ -205,13 +208,15 @@ def _difficulty(axes: Axes, compared: GridComparison) -> None:
     smallest = float(np.abs(grid.coefficient[grid.others]).min())
     x = _bent(grid.coefficient, smallest)
     for i, ipc in enumerate(grid.ipc.tolist()):
-        axes.plot(x, nanmean(end[i], -1), "o-", color=CYCLE[i % len(CYCLE)], label=f"IPC {ipc}")
+        error = [mean_of(seeds).se for seeds in end[i]]
+        axes.errorbar(x, nanmean(end[i], -1), np.where(np.isfinite(error), error, 0.0), linestyle="-", elinewidth=0.6,
+                      marker=MARKERS[i % len(MARKERS)], color=CYCLE[i % len(CYCLE)], label=f"IPC {ipc}")  # fmt: skip
         if start is not None and np.any(np.isfinite(start[i])):
             axes.axhline(np.nanmean(start[i]), color=CYCLE[i % len(CYCLE)], linestyle=":", linewidth=0.7)
     _mark(axes, grid.coefficient, smallest)
     axes.set_yscale("log")
     axes.set_xlabel(r"coefficient $\lambda$")
-    axes.set_ylabel("mean GraDN (dotted: start)")
+    axes.set_ylabel("mean GraDN, ± s.e. (dotted: start)")
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.legend(ncols=2, fontsize=5.5)
@@ -222,18 +227,19 @@ def published_figure(order: PublishedOrder, folder: Path) -> list[Path]:
     with look():
         figure, axes = plt.subplots(figsize=(PAGE * 0.6, 2.6))
         names = sorted({(c.dataset, c.method) for c in order.cells})
-        methods = sorted({method for _, method in names})
+        methods, datasets = (sorted({name[k] for name in names}) for k in (1, 0))
         for k, (dataset, method) in enumerate(names):
             some = sorted((c for c in order.cells if (c.dataset, c.method) == (dataset, method)), key=lambda c: c.ipc)
             # Slightly apart: rows of the same coefficients would hide each other.
-            shift = 1.06 ** (k - (len(names) - 1) / 2)
+            shift = 1.045 ** (k - (len(names) - 1) / 2)
+            place = datasets.index(dataset)
             axes.plot(
-                [c.ipc * shift for c in some], [c.coefficient for c in some], marker=MARKERS[k % len(MARKERS)],
-                color=CYCLE[methods.index(method) % len(CYCLE)] if method else ORANGE, label=f"{dataset} {method}",
-                linestyle=("-", "--", ":")[sorted({d for d, _ in names}).index(dataset) % 3],
+                [c.ipc * shift for c in some], [c.coefficient for c in some], marker=MARKERS[place % len(MARKERS)],
+                color=CYCLE[methods.index(method) % len(CYCLE)], label=f"{dataset} {method}",
+                linestyle=("-", "--", ":")[place % 3],
             )  # fmt: skip
         _mark_ipc(axes, sorted({c.ipc for c in order.cells}))
-        axes.set_yscale("log")
+        axes.set_yscale("log" if all(c.coefficient > 0.0 for c in order.cells) else "symlog")
         axes.set_xlabel("images per class")
         axes.set_ylabel(r"tuned coefficient $\lambda$")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -90,7 +90,7 @@ def compare_grid(
     alpha_map = map_of(grid, prediction)
     order = order_check([grid], resamples, seed)
     difficulty = difficulty_checks(grid, against)
-    notes = tuple(f"incomplete: {cell}" for cell in grid.incomplete) + _evaluation_points(grid)
+    notes = tuple(f"incomplete: {cell}" for cell in grid.incomplete) + _evaluation_points(grid) + _unknown_pull(grid)
     if not alpha_map.valid:
         why = "No alpha can be given to a number of images per class: " + "; ".join(alpha_map.problems) + "."
         invalid = [Finding(name, Verdict.MAP_INVALID, why) for name in MAP_CHECKS]
@@ -122,6 +122,17 @@ def _evaluation_points(grid: Grid) -> tuple[str, ...]:
                 f"accuracy at {words} evaluation point is {difference:.2f} points below that at the maximum, on average"
             )
     return tuple(notes)
+
+
+def _unknown_pull(grid: Grid) -> tuple[str, ...]:
+    """The sign check leaves out coefficients that pull too hard; a reader should know where it could not."""
+    pull = grid.per_run.get("relative_pull")
+    if pull is not None and np.all(np.isfinite(pull[:, grid.others]).any(axis=2)):
+        return ()
+    return (
+        "the relative pull of the correction was not recorded in every cell: there the sign check counts all "
+        "coefficients, however strong",
+    )
 
 
 def compare(compared: Sequence[GridComparison], resamples: int = 1000, seed: int = 0) -> Comparison:

@@ -109,6 +109,10 @@ def _around(drawn: Array, value: float) -> tuple[float, float]:
     return min(low, value), max(high, value)
 
 
+def _detectable(drawn: Array) -> float:
+    return min(1.0, DETECTABLE * float(np.nanstd(drawn))) if np.isfinite(drawn).sum() > 1 else math.nan
+
+
 @dataclass(frozen=True)
 class GainFindings:
     """Both checks, with the scale fitted on everything and the predicted and measured gains they rest on."""
@@ -153,8 +157,8 @@ def gain_checks(
     ]
     null = np.array(permuted)[np.isfinite(permuted)] if permuted else np.zeros(0)
     p = float((1 + np.sum(null >= rank - 1e-12)) / (1 + null.size)) if null.size and math.isfinite(rank) else math.nan
-    deviation = float(np.nanstd(null)) if null.size > 1 else math.nan
-    seen = min(1.0, DETECTABLE * deviation) if math.isfinite(deviation) else math.nan
+    # Orders of few IPC that all refit to one prediction spread too little: the resampling's spread is a floor.
+    seen = float(np.fmax(_detectable(null), _detectable(ranks)))
     enough = rows >= 3 and np.isfinite(centre).sum() >= 6
     answered, smallest = responds(grid)
     reason = ""
@@ -177,7 +181,7 @@ def gain_checks(
             "out of sample", Verdict.NOT_IDENTIFIABLE if reason else judge(*skill_range, SMALLEST_SKILL),
             reason or f"Predicting each IPC from the others, the theory leaves {1.0 - skill:.0%} of the squared error "
             "of the best constant gain.",
-            skill, *skill_range, "skill", min(1.0, DETECTABLE * float(np.nanstd(skills))), math.nan, details,
+            skill, *skill_range, "skill", _detectable(skills), math.nan, details,
         ),
         model.fitted(centre), centre, predicted,
     )  # fmt: skip

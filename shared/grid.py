@@ -26,6 +26,8 @@ and optionally, the same in all rows of a run, empty where not measured:
                                     stand for them (`shared.run_grid`); the same as the next where all were untrained
     probe_error_high                the largest
     diverged                        why a run has no accuracy: it diverged; such a row has no numbers
+    architecture                    of the networks, such as "convnet, width 32": grids of different architectures are
+                                    kept apart, each with its own random subsets and whole set
 
 Other columns are ignored. `lambda` may be negative. Rows may come in any order and from several files.
 """
@@ -60,7 +62,7 @@ PER_RUN = (
     "probe_error_low",
     "probe_error_high",
 )
-COLUMNS = (*REQUIRED, "family", *ACCURACIES[1:], *PER_RUN, "diverged")
+COLUMNS = (*REQUIRED, "family", *ACCURACIES[1:], *PER_RUN, "diverged", "architecture")
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "gradient": ("dc", "dsa", "dcc", "dsac", "idc", "dream"),
     "trajectory": ("mtt", "ftd", "tesla", "datm"),
@@ -96,13 +98,14 @@ class Measurement:
     values: Mapping[str, float]
     family: str = ""
     diverged: str = ""
+    architecture: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "family", self.family or family_of(self.method))
 
     def row(self) -> dict[str, Any]:
         """As a row of the CSV."""
-        names = ("method", "dataset", "classes", "ipc", "seed", "network", "family", "diverged")
+        names = ("method", "dataset", "classes", "ipc", "seed", "network", "family", "diverged", "architecture")
         named = {c: getattr(self, c) for c in names}
         return {**dict.fromkeys(COLUMNS, ""), **named, "lambda": self.coefficient, **self.values}
 
@@ -121,6 +124,7 @@ class Grid:
         random: images per class -> accuracies of random subsets [seeds][networks].
         whole: accuracies of the whole training set.
         incomplete: (ipc, lambda) cells, in words, that lack seeds which others have.
+        architecture: of the networks; empty if not recorded.
     """
 
     method: str
@@ -135,11 +139,12 @@ class Grid:
     random: Mapping[int, Sequence[Sequence[float]]] = field(default_factory=dict)
     whole: Sequence[float] = ()
     incomplete: tuple[str, ...] = ()
+    architecture: str = ""
 
     @property
     def name(self) -> str:
         """The method on the data set, in words."""
-        return f"{self.method} on {self.dataset}"
+        return f"{self.method} on {self.dataset}" + (f" ({self.architecture})" if self.architecture else "")
 
     @property
     def zero(self) -> int:
@@ -238,16 +243,16 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
         raise BadGrid(f"{where}: family is {family!r}, must be gradient, trajectory or other")
     coefficient = number("lambda")
     dataset = row["dataset"].strip()
-    network = row["network"].strip()
+    network, architecture = row["network"].strip(), (row.get("architecture") or "").strip()
     return Measurement(
-        method, dataset, int(classes), int(ipc), coefficient, int(seed), network, values, family, diverged
+        method, dataset, int(classes), int(ipc), coefficient, int(seed), network, values, family, diverged, architecture
     )
 
 
 def write_csv(path: str | Path, measurements: Iterable[Measurement]) -> Path:
     """Write the compact CSV, atomically, in a fixed order of rows (see the module)."""
     def place(m: Measurement) -> tuple[Any, ...]:
-        return m.dataset, m.method, m.ipc, m.coefficient, m.seed, m.network
+        return m.dataset, m.method, m.architecture, m.ipc, m.coefficient, m.seed, m.network
 
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -257,7 +262,7 @@ def write_csv(path: str | Path, measurements: Iterable[Measurement]) -> Path:
 
 
 def grids(measurements: Sequence[Measurement], accuracy: str = "accuracy") -> list[Grid]:
-    """All grids in the measurements: one a method and data set, in alphabetical order.
+    """All grids in the measurements: one a method, data set and architecture, in alphabetical order.
 
     Args:
         measurements: from any number of sources; the same cell twice with the same value counts once. Runs that
@@ -269,15 +274,14 @@ def grids(measurements: Sequence[Measurement], accuracy: str = "accuracy") -> li
     """
     if accuracy not in ACCURACIES:
         raise BadGrid(f"accuracy is {accuracy!r}, must be one of {', '.join(ACCURACIES)}")
-    by_grid: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
-    for measurement in measurements:
-        if not measurement.diverged:
-            by_grid[measurement.dataset, measurement.method].append(measurement)
+    by_grid: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
+    for m in measurements:
+        if not m.diverged:
+            by_grid[m.dataset, m.method, m.architecture].append(m)
     found = []
-    for (dataset, method), rows in sorted(by_grid.items()):
-        if method in (RANDOM, WHOLE):
-            continue
-        found.append(_grid(method, dataset, rows, accuracy, by_grid))
+    for (_, method, _), rows in sorted(by_grid.items()):
+        if method not in (RANDOM, WHOLE):
+            found.append(_grid(rows, accuracy, by_grid))
     if not found:
         raise BadGrid("there is no method to compare: only random subsets, whole sets, or nothing at all")
     return found
@@ -296,18 +300,22 @@ def divergences(measurements: Iterable[Measurement]) -> list[str]:
     ]
 
 
+def _beside(
+    reference: str, row: Measurement, by_grid: Mapping[tuple[str, str, str], Sequence[Measurement]]
+) -> list[Measurement]:
+    """Random subsets or the whole set of a grid: of its data set and architecture, or of one not recorded."""
+    return [m for a in sorted({row.architecture, ""}) for m in by_grid.get((row.dataset, reference, a), ())]
+
+
 def _grid(
-    method: str,
-    dataset: str,
-    rows: Sequence[Measurement],
-    accuracy: str,
-    by_grid: Mapping[tuple[str, str], Sequence[Measurement]],
+    rows: Sequence[Measurement], accuracy: str, by_grid: Mapping[tuple[str, str, str], Sequence[Measurement]]
 ) -> Grid:
+    method, dataset, architecture = rows[0].method, rows[0].dataset, rows[0].architecture
     axes = [sorted({getattr(m, n) for m in rows}) for n in ("ipc", "coefficient", "seed", "network")]
     ipc, coefficient = axes[:2]
     if 0.0 not in coefficient:
         raise BadGrid(f"{method} on {dataset} has no runs with lambda = 0, to which the others are compared")
-    counts = {m.classes for m in by_grid[dataset, method]}
+    counts = {m.classes for m in rows}
     if len(counts) != 1:
         raise BadGrid(f"{dataset} has several numbers of classes: {sorted(counts)}")
     shape = tuple(len(axis) for axis in axes)
@@ -325,6 +333,9 @@ def _grid(
                     "two settings, to be kept apart as LABEL=PATH?"
                 )
             table[where] = value
+    random = _beside(RANDOM, rows[0], by_grid)
+    others = sorted({a for d, reference, a in by_grid if (d, reference) == (dataset, RANDOM)})
+    elsewhere = [f"random subsets were measured with {', '.join(others)} only"] if others and not random else []
     compared = tables[accuracy]
     if not np.any(np.isfinite(compared)):
         raise BadGrid(f"{method} on {dataset}: {accuracy} was not measured")
@@ -338,9 +349,10 @@ def _grid(
         compared,
         per_run,
         {c: t for c, t in tables.items() if np.any(np.isfinite(t))},
-        _random_of(by_grid.get((dataset, RANDOM), ()), accuracy),
-        [m.values["accuracy"] for m in by_grid.get((dataset, WHOLE), ())],
-        _incomplete(compared, ipc, coefficient),
+        _random_of(random, accuracy),
+        [m.values["accuracy"] for m in _beside(WHOLE, rows[0], by_grid)],
+        (*_incomplete(compared, ipc, coefficient), *elsewhere),
+        architecture,
     )
 
 

@@ -32,6 +32,7 @@ from shared.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
 from shared.grid import RANDOM, WHOLE, BadGrid, Measurement, family_of
 from shared.records import CONFIG, FAILURE, BadRecord, Run, failure_of, select
 
+_VARIANT = ("width", "depth", "activation", "norm", "pooling")
 _ELSEWHERE = ("asdc", "hard_threshold")
 _POINTS = {MAXIMUM: "accuracy", LAST: "accuracy_last", CHOSEN: "accuracy_validated"}
 _MEDIATORS = {"mediator_gradn": "gradn_synthetic_trained", "mediator_misclassified": "misclassified_synthetic_trained"}
@@ -175,7 +176,16 @@ def _row(
     classes = int(run.config.get("data", {}).get("classes", 0))
     ipc = 0 if method == WHOLE else int(run.settings["ipc"])
     dataset = str(run.settings["dataset"])
-    return Measurement(method, dataset, classes, ipc, coefficient, seed, network, values, diverged=diverged)
+    return Measurement(
+        method, dataset, classes, ipc, coefficient, seed, network, values,
+        diverged=diverged, architecture=_architecture(run.settings),
+    )  # fmt: skip
+
+
+def _architecture(settings: Mapping[str, Any]) -> str:
+    """The network in words, with what was chosen of it; empty if not recorded."""
+    given = [f"{name} {settings[name]}" for name in _VARIANT if settings.get(name) is not None]
+    return ", ".join([str(settings["network"]), *given]) if settings.get("network") else ""
 
 
 def _per_run(run: Run) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,21 @@ def test_gains_are_paired():
     (grid,) = grids(missing)
     assert np.isnan(grid.gains()[1, :, 1]).all() and np.isfinite(grid.gains()[1, :, 0]).all()
     assert grid.incomplete == ("ipc 10, lambda 0: 1 of 2 seeds",)
+
+
+def test_architectures_are_kept_apart(tmp_path):
+    narrow, wide = ([replace(m, architecture=f"convnet, width {w}") for m in small()] for w in (8, 16))
+    shifted = [replace(m, values={"accuracy": m.values["accuracy"] / 2}) for m in wide]
+    one, two = grids(read_csv(write_csv(tmp_path / "grid.csv", [*narrow, *shifted])))
+    assert (one.name, two.name) == ("dsa on digits (convnet, width 16)", "dsa on digits (convnet, width 8)")
+    assert np.array_equal(one.accuracy, two.accuracy / 2)
+    assert one.random[1] == [[0.15], [0.15]] and two.random[1] == [[0.3], [0.3]]
+    assert (one.whole, two.whole) == ([0.45], [0.9])
+    without = [m for m in shifted if m.method == "dsa"]
+    (one, two) = grids([*narrow, *without])
+    assert one.random == {} and one.incomplete == ("random subsets were measured with convnet, width 8 only",)
+    unknown = [replace(m, architecture="") for m in narrow if m.method == "random"]
+    assert grids([*without, *unknown])[0].random[1] == [[0.3], [0.3]]  # not recorded: taken to fit
 
 
 @pytest.mark.parametrize(
@@ -122,7 +138,7 @@ def test_recorded_runs(tmp_path):
     assert grid.per_run["mediator_gradn"][0, 0, 0] == 3.0 and grid.per_run["mediator_gradn_start"][0, 0, 0] == 2.0
     # Matched at untrained networks or not: what the errors of the probe's networks say of the angle.
     assert (grid.per_run["probe_error_low"][0, 0, 0], grid.per_run["probe_error_high"][0, 0, 0]) == (0.2, 0.9)
-    assert [run.folder.name for run in left_out] == ["c", "d"]
+    assert [run.folder.name for run in left_out] == ["c", "d"] and grid.architecture == ""
     assert left_out[0].why == "not finished" and "not one coefficient" in str(left_out[1])
     with pytest.raises(BadGrid, match="holds no runs"):
         read_runs(tmp_path / "a" / "nothing")
@@ -157,7 +173,8 @@ def test_a_diverged_run_is_told_of_and_a_failed_one_is_left_out(tmp_path):
     ],
 )
 def test_networks_met_untrained_give_one_error_and_others_a_band(settings, band, tmp_path):
-    recorded(tmp_path / "a", None, 0, **settings)
+    recorded(tmp_path / "a", None, 0, network="convnet", width=8, depth=None, **settings)
+    assert read_runs(tmp_path)[0][0].architecture == "convnet, width 8"
     assert {(m.values["probe_error_low"], m.values["probe_error_high"]) for m in read_runs(tmp_path)[0]} == {band}
 
 
