@@ -198,15 +198,24 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def _resume(folder: Path, state: _State, method: Method, identity: Mapping[str, Any]) -> None:
-    tensors, document = checkpoint.load(folder / CHECKPOINT)
-    theirs, identity = document["identity"], plain(identity)
-    for key in sorted({*theirs, *identity}):
-        if theirs.get(key) != identity.get(key):
+def refuse_difference(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Compares what a folder's run is with what is asked for, both as JSON values.
+
+    Raises:
+        OtherRun: they differ; the message has the first name and both values.
+
+    """
+    for key in sorted({*theirs, *ours}):
+        if theirs.get(key) != ours.get(key):
             raise OtherRun(
-                f"{folder} holds a run with {key} = {theirs.get(key)!r}, not {identity.get(key)!r}: "
+                f"{folder} holds a run with {key} = {theirs.get(key)!r}, not {ours.get(key)!r}: "
                 "resume it with its own settings or choose another folder"
             )
+
+
+def _resume(folder: Path, state: _State, method: Method, identity: Mapping[str, Any]) -> None:
+    tensors, document = checkpoint.load(folder / CHECKPOINT)
+    refuse_difference(folder, document["identity"], plain(identity))
     with torch.no_grad():
         for name, tensor in state.tensors().items():
             tensor.copy_(tensors[f"synthetic.{name}"])

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from empirical import synthetic
+from empirical import networks, synthetic
 from empirical.data.datasets import DataError, Dataset, load
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
@@ -25,7 +25,7 @@ from empirical.devices import device_named
 from empirical.evaluation import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
 from empirical.progress import EpochCounter, Reporter
 from empirical.synthetic import BadSyntheticSet, SyntheticSet
-from shared.command import leave, sentence
+from shared.command import leave, refuse_folder, sentence
 from shared.records import write_json
 
 
@@ -76,6 +76,7 @@ def plan(stored: SyntheticSet, options: Options) -> Plan:
 
     Raises:
         BadSyntheticSet: the recipe lacks what is needed.
+        ValueError: an option is out of range, or names no network.
 
     """
     try:
@@ -85,11 +86,18 @@ def plan(stored: SyntheticSet, options: Options) -> Plan:
         protocol = Protocol(**judged)
     except (KeyError, TypeError) as error:
         raise BadSyntheticSet(f"{options.run}: the recipe does not say how to evaluate ({error})") from error
+    if options.count is not None and options.count < 1:
+        raise ValueError(f"--count is at least 1, not {options.count}")
+    if options.epochs is not None and options.epochs < 0:
+        raise ValueError(f"--epochs is at least 0, not {options.epochs}")
     if options.epochs is not None:
         protocol = replace(protocol, epochs=options.epochs)
     if options.augmentation is not None:
         protocol = replace(protocol, augmentation=options.augmentation)
-    names = CROSS_ARCHITECTURE if "all" in options.networks else options.networks
+    asked = [n for name in options.networks for n in (CROSS_ARCHITECTURE if name == "all" else (name,))]
+    names = tuple(dict.fromkeys(asked))
+    for name in names:
+        networks.variants(name)  # an unknown one is refused before any work
     if not names:
         choices: tuple[NetworkChoice, ...] = (own,)
     else:
@@ -176,6 +184,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, 2 for bad input, 3 for unusable data."""
     options = tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
     try:
+        if options.out is not None and options.out.is_dir():
+            raise ValueError(f"{options.out} is a folder; --out names a JSON file")
+        if options.out is not None:
+            refuse_folder(options.out.parent)
         found = results(options)
     except KeyboardInterrupt:
         print("error: stopped", file=sys.stderr)

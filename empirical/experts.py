@@ -30,7 +30,7 @@ from empirical.trajectory_matching.experts import (
 )
 from empirical.trajectory_matching.make import expert_folder, expert_recipe, whitened
 from empirical.trajectory_matching.settings import METHODS
-from shared.command import leave, sentence
+from shared.command import leave, refuse_folder, sentence
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ def execute(options: Options, console: Console) -> None:
     network = networks.build(choice.name, dataset.shape, dataset.classes, **choice.variant).to(dataset.device)
     described = whitened(dataset, fitted=False) if zca else dataset
     folder = options.out or expert_folder(described, choice, recipe)
+    refuse_folder(folder)
     missing = len(missing_experts(folder, count, identity(described, choice, recipe), epochs))
     work = flop(dataset, network, recipe, missing, epochs)
     size = 4 * (epochs + 1) * sum(p.numel() for p in network.parameters()) * missing

@@ -14,9 +14,7 @@ import empirical.waiting  # noqa: F401
 # isort: on
 
 import argparse
-import json
 import math
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -50,15 +48,13 @@ from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.gradient_matching.methods import METHODS
 from empirical.progress import EpochCounter, Reporter, duration
 from empirical.results import Results
+from empirical.resuming import TYPED, finished, refuse_other, stored, write_typed
 from empirical.seeds import generator
 from empirical.trajectory_matching.scores import scores, skipped_share
 from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
-from empirical.trajectory_matching.settings import TrajectorySettings
-from shared.command import leave, plain_warnings, sentence
-from shared.records import CONFIG, SUMMARY, read, write_config, write_json, write_summary
+from shared.command import leave, plain_warnings, refuse_folder, sentence
+from shared.records import CONFIG, SUMMARY, read, write_config, write_summary
 
-TYPED = "settings.json"
-"""What was typed, with the preset's values: what `--resume` starts from."""
 LONG = 600.0
 """Seconds from which a run says beforehand what is smaller."""
 
@@ -82,28 +78,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _stored(folder: Path) -> dict[str, Any]:
-    """The typed settings of the run in a folder, as constructor arguments.
-
-    Raises:
-        ValueError: there is no run.
-
-    """
-    file = folder / TYPED
-    if not file.is_file():
-        raise ValueError(f"nothing to resume in {folder}: it holds no run")
-    stored = json.loads(file.read_text(encoding="utf-8"))["settings"]
-    known = {f.name for f in fields(Settings)}
-    values = {name: value for name, value in stored.items() if name in known}
-    if isinstance(own := values.get("trajectory"), dict):
-        nested: dict[str, Any] = {**own, "experts": Path(own["experts"]) if own["experts"] else None}
-        values["trajectory"] = TrajectorySettings(**nested)
-    values["asdc"] = tuple(values["asdc"]) if values.get("asdc") else None
-    for name in ("data_root", "out"):
-        values[name] = Path(values[name]) if values.get(name) else None
-    return values
-
-
 def parse(arguments: Sequence[str]) -> Settings:
     """Settings from the command line, over those of the preset (or, to resume, over those of the run).
 
@@ -119,7 +93,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(arguments)
     if known.resume and known.out and not (known.dataset or known.preset):
-        defaults = Settings(**_stored(Path(known.out)))
+        defaults = Settings(**stored(Path(known.out)))
     else:
         cell = {name: getattr(known, name) for name in ("dataset", "method", "network") if getattr(known, name)}
         ipc = int(known.ipc) if (known.ipc or "").isdecimal() else Settings().ipc
@@ -145,11 +119,7 @@ def _free_folder(settings: Settings) -> Path:
 
 
 def _refuse_used(folder: Path, settings: Settings) -> None:
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise ValueError(f"{there} is a file; --out names a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{there} may not be written to; name another folder with --out")
+    refuse_folder(folder)
     if settings.resume:
         return
     if (folder / TYPED).exists() or (folder / CONFIG).exists():
@@ -287,14 +257,6 @@ def _whole(experiment: Experiment) -> Evaluation:
         )
 
 
-def _finished(experiment: Experiment) -> dict[str, Evaluation] | None:
-    """The evaluations of a set that a resumed run had finished before; None: still to be made."""
-    if not experiment.settings.resume or not (experiment.folder / SUMMARY).exists():
-        return None
-    found = (read(experiment.folder).summary or {}).get("evaluations", {})
-    return {name: Evaluation(e["network"], tuple(e["accuracies"])) for name, e in found.items()} or None
-
-
 def _make_and_evaluate(experiment: Experiment, name: str) -> dict[str, Evaluation]:
     """Of trajectory matching three numbers from its evaluation points, else the evaluation of what was made."""
     made = make(experiment)
@@ -330,7 +292,7 @@ def _run(plan: Plan, dataset: Dataset, folder: Path) -> Results:
                 results.add("whole", _whole(here))
                 continue
             own = Experiment(variant, dataset, plan.folder(folder, name, repetition), seed)
-            for label, evaluation in (_finished(own) or _make_and_evaluate(own, name)).items():
+            for label, evaluation in (finished(own) or _make_and_evaluate(own, name)).items():
                 results.add(label, evaluation)
     if settings.repetitions > 1:
         write_config(folder, settings, device=str(dataset.device), data=dataset.describe())
@@ -365,7 +327,9 @@ def execute(settings: Settings, console: Console) -> None:
     plan = _plan(settings, dataset)
     with Lock(folder):
         _refuse_used(folder, settings)
-        write_json(folder / TYPED, {"settings": settings})
+        if settings.resume:
+            refuse_other(folder, plan.settings, dataset)
+        write_typed(folder, settings, plan.settings, dataset)
         results = _run(plan, dataset, folder)
         own = read(folder).summary if (folder / SUMMARY).exists() else None
         write_summary(folder, {**(own or {}), "results": results.describe()})

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 READER_GONE = 128 + signal.SIGPIPE
@@ -28,6 +29,20 @@ def leave(main: Callable[[], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = READER_GONE
     sys.exit(status)
+
+
+def refuse_folder(folder: Path) -> None:
+    """Says beforehand that a folder cannot be made or written in; makes nothing.
+
+    Raises:
+        ValueError: it, or what it would lie in, is a file or may not be written to.
+
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file; --out needs a folder there")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{there} may not be written to; name another place with --out")
 
 
 def plain_warnings() -> Callable[..., None]:

@@ -145,7 +145,23 @@ class ExpertFile:
         theirs, ours = self.header["identity"], plain(identity)
         for key in {**ours, **theirs}:
             if theirs.get(key) != ours.get(key):
+                made, wanted = _excerpts(str(theirs.get(key)), str(ours.get(key)))
                 raise BadExpert(
-                    f"{self.path} was made with {key} = {theirs.get(key)!r}, this run has {ours.get(key)!r}: "
+                    f"{self.path} was made with {key} = {made}, this run has {wanted}: "
                     "name another folder, or take the settings of those experts"
                 )
+
+
+def _excerpts(first: str, second: str, most: int = 60) -> tuple[str, str]:
+    """Two different texts in a line each; of long ones the words from shortly before the first difference."""
+    first, second = " ".join(first.split()), " ".join(second.split())
+    if max(len(first), len(second)) <= most:
+        return first, second
+    pairs = enumerate(zip(first, second, strict=False))
+    same = next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))
+    begin = first.rfind(" ", 0, max(0, same - most // 2)) + 1
+
+    def cut(text: str) -> str:
+        return ("... " if begin else "") + text[begin : begin + most] + (" ..." if len(text) > begin + most else "")
+
+    return cut(first), cut(second)

@@ -229,3 +229,13 @@ def test_whether_to_compile_is_asked_of_the_whole_training(digits, tmp_path, mon
     for count in (1, 3):
         train_experts(digits, CHOICE, recipe, tmp_path / str(count), count, 2, quiet=True)
     assert seen == [worth_it] * 4
+
+
+def test_long_values_that_differ_are_told_by_where_they_differ():
+    from empirical.trajectory_matching.expert_file import _excerpts
+
+    assert _excerpts("sgd", "flat") == ("sgd", "flat")
+    first, second = _excerpts("same " * 50 + "instance" + " end" * 50, "same " * 50 + "batch" + " end" * 50)
+    assert "instance" in first
+    assert "batch" in second
+    assert max(len(first), len(second)) < 80

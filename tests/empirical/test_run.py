@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import empirical
-from empirical import config, networks, run
+from empirical import config, evaluate, networks, run
 from empirical.checkpoint import Lock
 from empirical.config import Settings, published_coefficient, resolve, with_preset
 from empirical.data.datasets import load
@@ -149,7 +149,53 @@ def test_a_flag_without_its_value_is_status_two(capsys):
 def test_a_folder_inside_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert go("--out", tmp_path / "file" / "r") == 2
-    assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'file'} is a file; --out names a folder"
+    assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'file'} is a file; --out needs a folder there"
+
+
+@pytest.mark.parametrize("changed", [["--sdc", "0.5"], ["--iterations", "5"], ["--seed", "4"], ["--method", "dc"]])
+def test_a_finished_run_is_not_resumed_under_other_settings(tmp_path, capsys, changed):
+    folder = tmp_path / "r"
+    assert go("--no-compare", "--out", folder) == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert go("--no-compare", "--out", folder, "--resume", *changed) == 2
+    assert "holds a run with" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_run_is_judged_again_by_another_protocol_only(tmp_path):
+    folder = tmp_path / "r"
+    assert go("--no-compare", "--out", folder) == 0
+    made, first = images(folder), read(folder).summary
+    assert run.main(["--resume", "--out", str(folder)]) == 0
+    assert read(folder).summary == first
+    assert run.main(["--resume", "--eval-networks", "3", "--out", str(folder)]) == 0
+    second = read(folder).summary["evaluation"]["accuracies"]
+    assert second[:2] == first["evaluation"]["accuracies"]
+    assert len(second) == 3
+    assert torch.equal(images(folder), made)
+
+
+@pytest.mark.parametrize("content", ['{"settings": {"ip', "[1]"])
+def test_damaged_settings_are_a_sentence(tmp_path, capsys, content):
+    (tmp_path / "settings.json").write_text(content)
+    assert run.main(["--resume", "--out", str(tmp_path)]) == 2
+    assert "settings.json is damaged" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_before_it_works(tmp_path, capsys):
+    assert go("--no-compare", "--out", tmp_path / "r") == 0
+    capsys.readouterr()
+    for options, words in (
+        (["--networks", "mlp", "convet"], "nearest is 'convnet'"),
+        (["--count", "0"], "--count is at least 1"),
+        (["--epochs", "-1"], "--epochs is at least 0"),
+        (["--out", str(tmp_path)], "is a folder"),
+        (["--out", str(tmp_path / "r" / "config.json" / "x")], "is a file"),
+    ):
+        assert evaluate.main([str(tmp_path / "r"), *options]) == 2
+        error = capsys.readouterr().err.strip()
+        assert words in error
+        assert "\n" not in error
 
 
 def test_a_negative_lambda_is_warned_of_once(tmp_path, capsys):
