@@ -230,13 +230,15 @@ def fit_power_law(curve: ScalingCurve, *, floor: float | None = None, confidence
     b_range = _interval(problem, "b", b, limit, EXPONENTS)
     floor_range = (found_floor, found_floor)
     if floor is None:
-        floor_range = _interval(problem, "floor", found_floor, limit, (0.0, float(error.max())))
-    a_range = _interval(problem, "a", a, limit, (0.0, 1e3 * max(a, float(error.max()))))
+        # Noise may have put every point below the floor; above 1 no error is.
+        floor_range = _interval(problem, "floor", found_floor, limit, (0.0, 1.0))
+    largest = max(a, float((error + spread).max()))
+    a_range = _interval(problem, "a", a, limit, (0.0, 1e3 * largest))
     # Back to the curve's own unit. The interval of a moves with b: it is refitted at unit size 1.
     if unit != 1.0:
         own = _Problem(size, error, problem.weight, floor)
         a = float(own.given_b(np.array([b]))[1][0])
-        a_range = _interval(own, "a", a, limit, (0.0, 1e6 * max(a, float(error.max()))))
+        a_range = _interval(own, "a", a, limit, (0.0, 1e6 * max(a, largest)))
     return PowerLaw(
         Estimate(a, *a_range), Estimate(b, *b_range), Estimate(found_floor, *floor_range),
         confidence, chi2, degrees, scale,
@@ -350,7 +352,8 @@ def crossover(
 
     gap = log_error(one, np.asarray(one.error)) - log_error(two, np.asarray(two.error))
     places = _sign_changes(at, gap)
-    below, above = (one, two) if gap[np.flatnonzero(gap)[0]] < 0.0 else (two, one)
+    apart = gap[gap != 0.0]
+    below, above = (one, two) if not apart.size or apart[0] < 0.0 else (two, one)
     rng = np.random.default_rng(seed)
     found = np.empty(resamples)
     seen = 0
@@ -361,7 +364,10 @@ def crossover(
         ]
         there = _sign_changes(at, drawn[1] - drawn[0])
         seen += bool(there.size)
-        found[k] = np.exp(there[0]) if there.size else (0.0 if np.sum(drawn[1] - drawn[0]) > 0.0 else math.inf)
+        side = float(np.sum(drawn[1] - drawn[0]))
+        # The same curve twice, without noise, crosses everywhere and nowhere: half of the draws to each side.
+        beyond = 0.0 if side > 0.0 or (side == 0.0 and k % 2) else math.inf
+        found[k] = np.exp(there[0]) if there.size else beyond
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(found, [tail, 1.0 - tail], method="nearest")
     size = float(np.exp(places[0])) if places.size else math.nan

@@ -142,3 +142,19 @@ def test_bad_fits() -> None:
             fit_power_law(arguments[0], **arguments[1])
     with pytest.raises(ValueError, match="different things"):
         crossover(curve, ScalingCurve(SIZES, curve.error, 0.0, "s", "theory", "ipc"))
+
+
+def test_a_floor_may_lie_above_every_point() -> None:
+    curve = ScalingCurve(SIZES, np.full(SIZES.size, 0.2), 0.01, "random", "experiment")
+    fit = fit_power_law(curve)
+    assert fit.a.value == pytest.approx(0.0, abs=1e-9)
+    # With a = 0 the floor is the mean: its interval is that of a mean of n points, cut off on no side.
+    assert fit.floor.high == pytest.approx(0.2 + 1.96 * 0.01 / np.sqrt(SIZES.size), rel=1e-3)
+    nothing = fit_power_law(ScalingCurve(SIZES, np.zeros(SIZES.size), 0.01, "random", "experiment"), floor=0.0)
+    assert nothing.a.value == 0.0 < 0.005 < nothing.a.high
+
+
+def test_a_curve_does_not_cross_itself() -> None:
+    same = ScalingCurve(SIZES, 0.4 * SIZES**-0.5, 0.0, "random", "theory")
+    found = crossover(same, same, resamples=20)
+    assert np.isnan(found.size) and (found.low, found.high, found.crossings, found.seen) == (0.0, np.inf, 0, 0.0)
