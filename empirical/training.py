@@ -290,7 +290,7 @@ def _train_one(
             return
         if epoch == job.recipe.full_rate_epochs:
             buffers = None
-        order = job.order(generator).to(job.images.device)
+        order = job.order(generator).to(job.images.device, non_blocking=True)
         for indices in order.split(job.recipe.batch):
             whole = len(indices) == len(job.images)
             images = job.images if whole else job.images[indices]
@@ -386,7 +386,8 @@ def _train_stack(
 
 def _stacked_batches(generators: Sequence[Generator], job: Job) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: images [K, b, C, H, W] and labels [K, b] or [K, b, classes]."""
-    orders = torch.stack([job.order(generator) for generator in generators]).to(job.images.device)
+    orders = torch.stack([job.order(generator) for generator in generators])
+    orders = orders.to(job.images.device, non_blocking=True)
     for indices in orders.split(job.recipe.batch, dim=1):
         batches = [
             job.inputs(job.images[row], generator) for row, generator in zip(indices, generators, strict=True)

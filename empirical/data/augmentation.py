@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from empirical.devices import on_device
+
 Strategy = tuple[str, ...]
 Size = tuple[int, int]
 
@@ -226,7 +228,7 @@ def draw(
     """
     numbers = torch.rand(groups, images or 1, 3, generator=generator, device=generator.device)
     if not strategy:
-        return Draw(("none",) * groups, numbers.to(device or generator.device))
+        return Draw(("none",) * groups, numbers.to(device or generator.device, non_blocking=True))
     chosen = torch.randint(len(strategy), (groups,), generator=generator, device=generator.device).tolist()
     operations = tuple(strategy[index] for index in chosen)
     parameters = torch.stack(
@@ -277,9 +279,9 @@ def apply(draw: Draw, images: Tensor) -> Tensor:
     order = [group for groups_ in members.values() for group in groups_]
     parts = []
     for name, groups_ in members.items():
-        index = torch.tensor(groups_, device=images.device)
+        index = on_device(groups_, images.device)
         parts.append(_apply_one(name, images[index], draw.parameters[index]))
-    back = torch.tensor(order, device=images.device).argsort()
+    back = on_device(order, images.device).argsort()
     return torch.cat(parts)[back]
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from empirical.data.augmentation import Size, rotation
+from empirical.devices import on_device
 
 PADDING = 4
 SCALES = (0.8, 1.2)
@@ -70,7 +71,7 @@ def _apply_one(name: str, images: Tensor, parameters: Tensor, mean: Tensor, seed
         return images + NOISE * noise.to(images)
     if name == "crop":
         # A whole number of pixels: nearest sampling is a copy.
-        shift = 2 * parameters.flip(-1) / torch.tensor([width, height], device=images.device)
+        shift = 2 * parameters.flip(-1) / on_device([width, height], images.device)
         return _sample(images - mean, identity, shift, "nearest") + mean
     if name == "scale":
         return _sample(images, torch.diag_embed(1 / parameters.flip(-1)), zero, "nearest")
@@ -113,7 +114,7 @@ class CondensationAugmentation:
         seed = int(torch.randint(2**31, (), generator=generator, device=source))
         names = tuple(self.operations[index] for index in chosen)
         parameters = torch.stack([_parameters(name, u) for name, u in zip(names, numbers, strict=True)])
-        return CondensationDraw(names, parameters.to(device or source), seed)
+        return CondensationDraw(names, parameters.to(device or source, non_blocking=True), seed)
 
     def apply(self, draw: CondensationDraw, images: Tensor) -> Tensor:
         """Augments images [G, n, channels, H, W], or [n, channels, H, W] for one group.
@@ -132,8 +133,8 @@ class CondensationAugmentation:
         parts = []
         for name in dict.fromkeys(draw.operations):
             members = [i for i, operation in enumerate(draw.operations) if operation == name]
-            index = torch.tensor(members, device=images.device)
+            index = on_device(members, images.device)
             parts.append(_apply_one(name, flat[index], draw.parameters[index], mean[index], draw.noise_seed))
             order += members
-        back = torch.tensor(order, device=images.device).argsort()
+        back = on_device(order, images.device).argsort()
         return torch.cat(parts)[back].view(images.shape)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -57,23 +58,34 @@ class Split:
         return len(self.labels)
 
     @cached_property
-    def by_class(self) -> tuple[Tensor, ...]:
-        """For each class the indices of its images, ascending, int64 on the device."""
-        order = torch.argsort(self.labels, stable=True)
-        return torch.split(order, torch.bincount(self.labels, minlength=self.classes).tolist())
-
-    @cached_property
     def class_sizes(self) -> tuple[int, ...]:
         """Images in each class."""
-        return tuple(len(members) for members in self.by_class)
+        return tuple(torch.bincount(self.labels, minlength=self.classes).tolist())
+
+    @cached_property
+    def _order(self) -> Tensor:
+        """All indices, class after class."""
+        return torch.argsort(self.labels, stable=True)
+
+    @cached_property
+    def _class_starts(self) -> tuple[int, ...]:
+        """Where each class begins in that order."""
+        return tuple(accumulate(self.class_sizes[:-1], initial=0))
+
+    @cached_property
+    def by_class(self) -> tuple[Tensor, ...]:
+        """For each class the indices of its images, ascending, int64 on the device."""
+        return torch.split(self._order, list(self.class_sizes))
 
     def draw(self, generator: Generator, count: int) -> tuple[Tensor, ...]:
         """For each class `count` indices without replacement (all, shuffled, if the class is smaller)."""
-        chosen = []
-        for members in self.by_class:
-            order = torch.randperm(len(members), generator=generator, device=generator.device)[:count]
-            chosen.append(members[order.to(members.device)])
-        return tuple(chosen)
+        orders = [
+            torch.randperm(size, generator=generator, device=generator.device)[:count] for size in self.class_sizes
+        ]
+        # One copy to the device for all classes, which the host does not wait for.
+        places = torch.cat([o + start for o, start in zip(orders, self._class_starts, strict=True)])
+        indices = self._order[places.to(self._order.device, non_blocking=True)]
+        return torch.split(indices, [len(o) for o in orders])
 
     def subset(self, indices: Tensor) -> Split:
         """The images at `indices`, in that order."""

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from empirical.devices import on_device
+
 
 class Preprocessing(Protocol):
     """An invertible map between pixels in [0, 1] and network inputs, both [N, C, H, W]."""
@@ -45,7 +47,7 @@ class Normalisation:
 
     def _constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
         def column(values: tuple[float, ...]) -> Tensor:
-            return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+            return on_device(values, like.device, like.dtype).view(1, -1, 1, 1)
 
         return column(self.mean), column(self.std)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from empirical.data.datasets import Dataset
+from empirical.devices import on_device
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def draw_real(dataset: Dataset, count: int, generator: Generator) -> RealBatch:
     labels = torch.arange(dataset.classes, device=dataset.device)
     weights = None
     if min(sizes) < length:
-        kept = torch.tensor([min(size, length) for size in sizes], device=dataset.device)[:, None]
+        kept = on_device([min(size, length) for size in sizes], dataset.device)[:, None]
         weights = (torch.arange(length, device=dataset.device) < kept) / kept
         chosen = tuple(torch.cat([i, i[:1].expand(length - len(i))]) for i in chosen)
     images = dataset.normalise(dataset.train.images[torch.cat(chosen)])

@@ -41,6 +41,8 @@ def _draw(network: nn.Module, generator: torch.Generator) -> list[Tensor]:
     size = sum(parameter.numel() for parameter, bound, _ in laws if bound)
     numbers = torch.rand(size, generator=generator, device=generator.device, dtype=torch.float32)
     numbers = numbers.mul_(2).sub_(1)
+    device = next(network.parameters()).device
+    numbers = numbers.to(device, non_blocking=True)  # one copy, which the host does not wait for
     values, at = [], 0
     for parameter, bound, centre in laws:
         if bound:

@@ -117,7 +117,7 @@ class TrajectoryMatching:
                 f"{self.pool.files[expert].path} did not move between epochs {epoch} and "
                 f"{epoch + engine.expert_epochs}, so the matching loss is 0/0: make that expert again"
             )
-        start, target = (t.to(device, synthetic.images.dtype) for t in (start, target))
+        start, target = (t.to(device, synthetic.images.dtype, non_blocking=True) for t in (start, target))
         labels = synthetic.labels.detach()
         if engine.target_labels:
             with torch.no_grad():
@@ -169,7 +169,7 @@ class TrajectoryMatching:
             draw = None
             if self.augmentation is not None:
                 draw = self.augmentation.draw(generator, size, images=len(indices), device=device)
-            found.append(InnerStep(indices.to(device), draw))
+            found.append(InnerStep(indices.to(device, non_blocking=True), draw))
         return found
 
     def state(self) -> dict[str, Tensor]:
