@@ -24,7 +24,7 @@ from figures.page import Block, Bullets, Heading, Paragraph, Picture, Table, to_
 from figures.predicted import BETA, angle_band, predict, random_curve
 from shared.alpha_map import AlphaMap, fit_alpha_map
 from shared.atomic import write_atomically
-from shared.comparison import Comparison, GridComparison, compare, compare_grid
+from shared.comparison import Comparison, GridComparison, check_trend, compare, compare_grid
 from shared.grid import ACCURACIES, BadGrid, Grid, Measurement, divergences, grids, read_csv
 from shared.prediction import Prediction
 from shared.progress import reporting
@@ -77,6 +77,9 @@ class Compare:
         self._check()
         measurements, left_out = read(self.runs)
         measured = grids(measurements, self.accuracy) if self.runs else []
+        for grid in measured:
+            check_trend(grid)
+            grid.strength(self.against)  # refuses what was not recorded
         table = published_order(read_tuned(self.table), max(self.resamples, 200), self.seed) if self.published else None
         self.out.mkdir(parents=True, exist_ok=True)
         comparison = compare([self._compared(grid) for grid in measured], self.resamples, self.seed)

@@ -67,6 +67,12 @@ def map_of(grid: Grid, prediction: Prediction) -> AlphaMap:
     return fit_alpha_map(grid.random, grid.whole, grid.classes, prediction.random)
 
 
+def check_trend(grid: Grid) -> None:
+    """ValueError if a grid has no coefficient beside 0."""
+    if not grid.others.size:
+        raise ValueError(f"{grid.name} was measured at lambda = 0 only: there is no trend to compare")
+
+
 def compare_grid(
     grid: Grid,
     prediction: Prediction,
@@ -85,8 +91,7 @@ def compare_grid(
         resamples: of every bootstrap.
         seed: of everything random.
     """
-    if not grid.others.size:
-        raise ValueError(f"{grid.name} was measured at lambda = 0 only: there is no trend to compare")
+    check_trend(grid)
     alpha_map = map_of(grid, prediction)
     order = order_check([grid], resamples, seed)
     difficulty = difficulty_checks(grid, against)

@@ -7,6 +7,7 @@ over all cells, with a bootstrap over rows (method and data set) and a permutati
 from __future__ import annotations
 
 import csv
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from importlib import resources
@@ -20,6 +21,10 @@ from shared.resampling import percentile_interval
 from shared.verdict import CONFIDENCE, DETECTABLE, Finding, judge
 
 COLUMNS = ("dataset", "method", "ipc", "coefficient")
+
+
+FEWEST = 3
+"""Rows (method and data set) that an interval needs: it resamples them."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,16 @@ def read_tuned(path: str | Path | None = None) -> list[Tuned]:
             raise BadGrid(f"{path} cannot be read: {error}") from error
     rows = list(csv.DictReader(text.splitlines()))
     try:
-        return [Tuned(r["dataset"], r["method"], int(r["ipc"]), float(r["coefficient"])) for r in rows]
+        cells = [Tuned(r["dataset"], r["method"], int(r["ipc"]), float(r["coefficient"])) for r in rows]
     except (KeyError, TypeError, ValueError) as error:
         raise BadGrid(f"{path} is no table of tuned coefficients with columns {', '.join(COLUMNS)}: {error}") from error
+    if not cells:
+        raise BadGrid(f"{path} is an empty table of tuned coefficients")
+    bad = next((c for c in cells if c.ipc < 1 or not math.isfinite(c.coefficient)), None)
+    if bad:
+        raise BadGrid(f"{path}: {bad.method} on {bad.dataset} has ipc {bad.ipc} and coefficient {bad.coefficient:g}; "
+                      "they must be at least 1 and finite")  # fmt: skip
+    return cells
 
 
 def published_order(cells: list[Tuned] | None = None, resamples: int = 2000, seed: int = 0) -> PublishedOrder:
@@ -91,7 +103,9 @@ def published_order(cells: list[Tuned] | None = None, resamples: int = 2000, see
     permuted, deviation = permutation_p(
         [labels[c.dataset, c.method] for c in cells], [c.ipc for c in cells], [c.coefficient for c in cells], 2000, rng
     )
-    high, low = (-end for end in percentile_interval(drawn, CONFIDENCE))
+    high, low = math.nan, math.nan
+    if len(groups) >= FEWEST:
+        high, low = (-end for end in percentile_interval(drawn, CONFIDENCE))
     above, below, equal = (int(np.sum(ends == sign)) for sign in (1, -1, 0))
     smallest, largest = min(c.ipc for c in cells), max(c.ipc for c in cells)
     sentence = (

@@ -114,12 +114,22 @@ def test_the_angle_is_that_of_the_networks_that_were_matched():
         (["--published", "--resamples", "3"], "--resamples is 3"),
         (["--published", "--theta-deg", "30", "10"], "low <= high"),
         (["--published", "--table", "pyproject.toml"], "no table of tuned coefficients"),
+        (["--published", "--table", "empty.csv"], "is an empty table"),
+        (["--published", "--table", "nan.csv"], "coefficient nan"),
+        (["plain.csv"], "lambda = 0 only"),
+        (["two.csv", "--against", "relative_pull"], "the relative pull was not recorded"),
         (["--table", "x.csv"], "nothing to compare"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_status_two(arguments, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyproject.toml").write_text("a,b\n1,2\n")
+    columns = "dataset,method,ipc,coefficient\n"
+    (tmp_path / "empty.csv").write_text(columns)
+    (tmp_path / "nan.csv").write_text(columns + "mnist,dc,1,nan\n")
+    for name, coefficients in (("plain", (0.0,)), ("two", (0.0, 1.0))):
+        rows = [Measurement("dsa", "digits", 10, 1, c, 0, "n", {"accuracy": 0.5}) for c in coefficients]
+        write_csv(tmp_path / f"{name}.csv", rows)
     assert main(["compare", *arguments]) == 2
     captured = capsys.readouterr()
     assert words in captured.err and len(captured.err.strip().splitlines()) == 1 and not captured.out

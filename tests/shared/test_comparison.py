@@ -169,6 +169,11 @@ def test_a_table_that_shows_the_trend_is_supported() -> None:
     assert (found.above, found.below) == (0, 9) and found.finding.verdict == Verdict.SUPPORTED
 
 
+def test_two_rows_of_a_table_decide_nothing() -> None:
+    found = published_order([cell for cell in read_tuned() if cell.dataset == "MNIST"][:6])
+    assert found.finding.verdict == Verdict.NOT_IDENTIFIABLE and "too few to say" in found.finding.interval
+
+
 def test_many_taus_are_scipys() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 4, (2, 50, 7)).astype(float)
