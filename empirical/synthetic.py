@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as encode
+from safetensors.torch import save as serialise
 from torch import Generator, Tensor
 
 from empirical.data.datasets import Dataset
@@ -233,7 +233,17 @@ def save(
         "recipe": json.dumps(plain(content), allow_nan=False),
     }
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return write_atomically(path, encode(stored, header))
+    return write_atomically(path, _in_order(serialise(stored, header)))
+
+
+def _in_order(encoded: bytes) -> bytes:
+    """A safetensors file with its header in alphabetical order (the library writes metadata in a random one), so that
+    equal sets make equal files.
+    """
+    length = int.from_bytes(encoded[:8], "little")
+    header = json.dumps(json.loads(encoded[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + encoded[8 + length :]
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:

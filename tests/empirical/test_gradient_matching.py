@@ -44,7 +44,7 @@ def test_the_published_loop_table(ipc):
 def test_other_images_per_class_need_both_numbers_and_hear_the_nearest():
     with pytest.raises(ValueError, match=r"7 images a class.*nearest published, 10 .* has 10 and 50"):
         loop_lengths(False, 7)
-    with pytest.raises(ValueError, match="network epochs"):
+    with pytest.raises(ValueError, match="--network-epochs"):
         loop_lengths(False, 7, matching_steps=3)
     assert loop_lengths(False, 7, 3, 4) == (3, 4)
     assert loop_lengths(False, 10, matching_steps=3) == (3, 50)

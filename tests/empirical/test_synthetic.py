@@ -1,5 +1,6 @@
 """The synthetic set: initialisation, its file and recipe, loaders, exports, pictures."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,16 @@ def test_file_brings_everything_back(tmp_path: Path, digits: Dataset, kind: str)
         assert found.recipe["network"] == {"name": "convnet"}
         assert found.recipe["preprocessing"] == digits.preprocessing.describe()
         assert (found.learning_rate is None) == (kind == "hard")
+
+
+def test_equal_sets_make_equal_files_whose_header_is_in_order(tmp_path: Path, digits: Dataset) -> None:
+    made = replace(real(digits), learning_rate=torch.tensor(0.02))
+    written = [synthetic.save(tmp_path / name, made, {"z": 1, "a": 2}).read_bytes() for name in ("one", "two")]
+    assert written[0] == written[1]
+    length = int.from_bytes(written[0][:8], "little")
+    header = json.loads(written[0][8 : 8 + length])
+    assert length % 8 == 0 and list(header) == sorted(header)
+    assert list(header["__metadata__"]) == sorted(header["__metadata__"])
 
 
 def test_loads_into_a_data_loader_in_one_line(tmp_path: Path, digits: Dataset) -> None:
