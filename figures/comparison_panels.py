@@ -160,7 +160,7 @@ def _slopes(axes: Axes, compared: GridComparison) -> None:
 
 
 def _agreement(axes: Axes, compared: GridComparison) -> None:
-    axes.set_title("checks 2, 4: gains, out of sample")
+    axes.set_title("checks 2, 4: out of sample (± s.e.)")
     if compared.gains is None:
         _empty(axes, "map invalid")
         return
@@ -175,7 +175,7 @@ def _agreement(axes: Axes, compared: GridComparison) -> None:
             elinewidth=0.6, label=f"IPC {ipc}",
         )  # fmt: skip
     axes.set_xlabel("predicted from other IPC (points)")
-    axes.set_ylabel("measured gain, ± s.e. (points)")
+    axes.set_ylabel("measured gain (points)")
     axes.legend(ncols=2, fontsize=5.5)
 
 
@@ -199,7 +199,7 @@ def _best(axes: Axes, compared: GridComparison) -> None:
 
 
 def _difficulty(axes: Axes, compared: GridComparison) -> None:
-    axes.set_title("check 5: difficulty of the set")
+    axes.set_title("check 5: difficulty (dotted: start)")
     grid = compared.grid
     end, start = grid.per_run.get("mediator_gradn"), grid.per_run.get("mediator_gradn_start")
     if end is None or not np.any(np.isfinite(end)):
@@ -216,7 +216,7 @@ def _difficulty(axes: Axes, compared: GridComparison) -> None:
     _mark(axes, grid.coefficient, smallest)
     axes.set_yscale("log")
     axes.set_xlabel(r"coefficient $\lambda$")
-    axes.set_ylabel("mean GraDN, ± s.e. (dotted: start)")
+    axes.set_ylabel("mean GraDN")
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.legend(ncols=2, fontsize=5.5)
