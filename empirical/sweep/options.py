@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass, replace
@@ -124,6 +125,9 @@ def blocks_of(axes: Axes) -> list[Block]:
     empty = [name for name, values in typed.items() if not values]
     if empty:
         raise ValueError(f"--{empty[0]} needs at least one value")
+    for value in typed.get("lambdas", ()):
+        if value != PUBLISHED and not math.isfinite(float(value)):
+            raise ValueError(f"--lambdas takes finite numbers or published, not {value}")
     for method in typed.get("methods", ()):
         if method not in ALL_METHODS and axes.sweep is None:
             raise nearest("method", method, ALL_METHODS)

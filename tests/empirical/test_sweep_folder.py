@@ -60,3 +60,20 @@ def test_a_folder_of_other_settings_is_refused(
     assert len(list((tmp_path / "cells").iterdir())) == 1
     # Another number of images a class is another cell: nothing is compared across it.
     assert sweep(tmp_path, "--methods", "random", "--ipcs", "2", *changed) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [("--lambdas nan", "finite"), ("--lambdas 0 -inf", "finite"), ("--ipcs 0", "at least 1")],
+)
+def test_values_out_of_range_are_refused(
+    arguments: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path / "out", *arguments.split()) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_value_typed_twice_is_one_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep(tmp_path, "--lambdas", "0", "0.0", "-0.0", "--seeds", "1", "1", "--status") == 0
+    assert "1 cells in" in capsys.readouterr().out
