@@ -201,7 +201,7 @@ def test_a_named_sweep_is_restricted_by_what_is_typed() -> None:
         ("--sweep table3", "nearest"),
         ("--sweep table1 --methods dcc", "nothing"),
         ("--workers 0", "at least 1"),
-        ("--ipcs 3", "matching steps"),
+        ("--ipcs 3", "--matching-steps"),
         ("--datasets digit", "digits"),
         ("--preset desktop", "nearest"),
         ("--lambdas 1 --asdc 0.1 1", "one of them"),
