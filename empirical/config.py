@@ -92,7 +92,7 @@ class Settings:
             the same run with it; on for digits.
         probe_every: updates between two measurements of difficulty on fixed probe networks; 0 for none; a
             tenth of the run if not given.
-        validation: share of each class held out of the training images.
+        validation: share of each class held out of the training images, the same images for every seed.
         data_root: folder of the data files.
         download: fetch missing data.
         device: auto, cpu, cuda, cuda:1, ...

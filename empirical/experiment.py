@@ -270,7 +270,6 @@ def experts_command(settings: Settings) -> str:
         f"--network {settings.network}",
         f"--augmentation {settings.augmentation}",
         f"--validation {settings.validation:g}",
-        f"--seed {settings.seed}" if settings.validation else "",
         f"--rate {own.expert_rate:g} --batch {own.expert_batch}",
         f"--rho {own.rho:g} --alpha {own.alpha:g}" if TRAJECTORIES[settings.method].experts == "flat" else "",
         f"--zca {own.zca} --preset {settings.preset}",

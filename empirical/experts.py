@@ -59,8 +59,7 @@ class Options:
         alpha: weight of GSAM's orthogonal part.
         zca: whiten the images.
         validation: share of the training images held out, as in the run that will use the experts.
-        seed: draws what is held out.
-        expert_seed: of the experts; runs that make their own take 0.
+        seed: of the experts; runs that make their own take 0.
         at_once: experts trained side by side.
         data_root: folder of the data files.
         download: fetch missing data.
@@ -92,7 +91,6 @@ class Options:
     zca: bool | None = None
     validation: float | None = None
     seed: int = 0
-    expert_seed: int = 0
     at_once: int = AT_ONCE
     data_root: Path | None = None
     download: bool = False
@@ -140,7 +138,6 @@ def execute(options: Options, console: Console) -> None:
         download=options.download,
         device=device_named(options.device),
         validation=settings.validation,
-        seed=options.seed,
     )
     settings = resolve(settings, dataset)
     own = settings.trajectory
@@ -176,7 +173,7 @@ def execute(options: Options, console: Console) -> None:
             folder,
             count,
             epochs,
-            options.expert_seed,
+            options.seed,
             at_once=options.at_once,
             quiet=options.quiet,
         )

@@ -96,15 +96,17 @@ def to_picture(synthetic: SyntheticSet, path: str | Path, columns: int = 10) -> 
     tallest = max(len(m) for m in members)
     across = min(columns, synthetic.classes)
     bands = -(-synthetic.classes // across)
-    cell, band = _CELL + _GAP, _TEXT_HEIGHT + tallest * (_CELL + _GAP) + _GAP
+    longest = max(pictures.shape[1:3])
+    high, wide = (round(_CELL * side / longest) for side in pictures.shape[1:3])
+    cell, band = _CELL + _GAP, _TEXT_HEIGHT + tallest * (high + _GAP) + _GAP
     canvas = Image.new("RGB", (across * cell + _GAP, bands * band), "white")
     pen = ImageDraw.Draw(canvas)
     for label, indices in enumerate(members):
         left, top = _GAP + label % across * cell, label // across * band
         pen.text((left, top + 1), synthetic.class_names[label][:10], fill="black")
         for row, index in enumerate(indices):
-            image = Image.fromarray(pictures[index]).resize((_CELL, _CELL), Image.Resampling.NEAREST)
-            canvas.paste(image, (left, top + _TEXT_HEIGHT + row * cell))
+            image = Image.fromarray(pictures[index]).resize((wide, high), Image.Resampling.NEAREST)
+            canvas.paste(image, (left, top + _TEXT_HEIGHT + row * (high + _GAP)))
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG")
     return write_atomically(path, buffer.getvalue())

@@ -314,7 +314,6 @@ def execute(settings: Settings, console: Console) -> None:
         download=settings.download,
         device=device,
         validation=settings.validation,
-        seed=settings.seed,
     )
     plan = _plan(settings, dataset)
     _refuse_unbuildable(plan, dataset)

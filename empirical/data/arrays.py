@@ -31,7 +31,7 @@ class Pair:
 def checked(images: NDArray[np.generic], labels: NDArray[np.generic], where: str) -> Arrays:
     """`Arrays` from raw arrays, or `CorruptData` with what is wrong in the file `where`.
 
-    Accepts uint8 images [N, H, W] or [N, H, W, 1 or 3] with H = W, and integer labels [N] from 0 up.
+    Accepts uint8 images [N, H, W] or [N, H, W, 1 or 3], and integer labels [N] from 0 up.
     """
     if images.dtype != np.uint8:
         raise CorruptData(f"{where}: images are {images.dtype}; uint8 (0..255) is needed")
@@ -43,9 +43,6 @@ def checked(images: NDArray[np.generic], labels: NDArray[np.generic], where: str
             f"{where}: images have shape {list(images.shape)}; "
             f"[N, H, W], [N, H, W, 1] or [N, H, W, 3] is needed{hint}"
         )
-    if images.shape[1] != images.shape[2]:
-        height, width = images.shape[1:3]
-        raise CorruptData(f"{where}: images are {height} by {width} pixels; squares are needed")
     if not np.issubdtype(labels.dtype, np.integer):
         raise CorruptData(f"{where}: labels are {labels.dtype}; integers are needed")
     if labels.shape != images.shape[:1]:

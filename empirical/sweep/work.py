@@ -31,19 +31,18 @@ from shared.records import read, write_config, write_failure, write_summary
 EXPERTS_SECONDS = 0.5
 """Between two looks at experts that another worker is making."""
 
-Source = tuple[str, Path | None, bool, str, float, int]
+Source = tuple[str, Path | None, bool, str, float]
 
 
 @lru_cache(maxsize=2)
 def _load(source: Source) -> Dataset:
-    name, data_root, download, device, validation, seed = source
+    name, data_root, download, device, validation = source
     return load(
         name,
         data_root=data_root,
         download=download,
         device=device_named(device),
         validation=validation,
-        seed=seed,
     )
 
 
@@ -53,9 +52,8 @@ def _whitened(source: Source) -> Dataset:
 
 
 def _source(settings: Settings) -> Source:
-    """What the data depend on; the seed only where images are held out."""
-    s = settings
-    return s.dataset, s.data_root, s.download, s.device, s.validation, s.seed if s.validation else 0
+    """What the data depend on; what is held out is the same for all seeds, so that they share experts."""
+    return settings.dataset, settings.data_root, settings.download, settings.device, settings.validation
 
 
 def data_of(settings: Settings) -> Dataset:

@@ -52,7 +52,7 @@ def test_a_run_uses_the_experts_of_a_folder_as_they_are(made, tmp_path, capsys, 
     ("arguments", "said"),
     [
         (["--method", "mtt", "--expert-rate", "0.02"], "rate = 0.01, this run has 0.02"),
-        (["--method", "ftd"], "kind = 'sgd', this run has 'flat'"),
+        (["--method", "ftd"], "kind = sgd, this run has flat"),
         (["--method", "mtt", "--activation", "swish"], "SiLU"),
         (["--method", "mtt", "--zca", "True"], "'kind': 'zca'"),
         (["--method", "mtt", "--expert-count", "3"], "1 experts are missing"),

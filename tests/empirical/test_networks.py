@@ -38,7 +38,7 @@ def test_one_channel_pads_by_three_whatever_the_size():
 
 @pytest.mark.parametrize("name", networks.names())
 @pytest.mark.parametrize(
-    "shape", [(1, 16, 16), (3, 16, 16), (1, 28, 28), (3, 32, 32), (1, 64, 64), (3, 64, 64)]
+    "shape", [(1, 16, 16), (3, 16, 16), (1, 28, 28), (3, 32, 32), (3, 20, 28), (1, 64, 64), (3, 64, 64)]
 )
 def test_every_network_at_every_size(name, shape):
     network = networks.build(name, shape, classes=7)

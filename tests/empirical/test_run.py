@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import empirical
 from empirical import config, evaluate, networks, run
@@ -91,6 +92,28 @@ def test_coresets_are_methods_of_the_same_command(tmp_path, method):
         == 0
     )
     assert method in read(tmp_path / "r").summary["results"]
+
+
+def test_images_need_not_be_square(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    shades = (80 * labels[:, None, None, None] + rng.integers(0, 60, (30, 12, 20, 3))).astype(np.uint8)
+    for split in ("train", "test"):
+        np.savez(tmp_path / f"wide_{split}.npz", images=shades, labels=labels)
+    assert go("--dataset", tmp_path / "wide", "--preset", "laptop", "--no-compare", "--out", tmp_path / "r") == 0
+    assert images(tmp_path / "r").shape == (3, 3, 12, 20)
+    with Image.open(tmp_path / "r" / "synthetic.png") as picture:
+        wide, high = picture.size
+    assert wide > 3 * high * 0.9, "three tiles, each wider than high"
+    assert evaluate.main([str(tmp_path / "r")]) == 0
+
+
+def test_what_is_held_out_is_the_same_for_every_seed(tmp_path):
+    for seed in (0, 1):
+        folder = tmp_path / str(seed)
+        assert go("--no-compare", "--validation", "0.2", "--seed", seed, "--iterations", 1, "--out", folder) == 0
+    first, second = (read(tmp_path / s).config["data"] for s in ("0", "1"))
+    assert first == second and first["held_out"] == 0.2
 
 
 def test_repetitions_have_their_own_folders_and_spread(tmp_path):
