@@ -91,6 +91,8 @@ def read_npz(path: Path) -> tuple[Arrays, tuple[str, ...] | None]:
     expected = _listed_checksum(path)
     if expected is not None:
         verify(path, expected, "sha256")
+    if not zipfile.is_zipfile(path):
+        raise CorruptData(f"{path}: not a .npz archive, or cut short; write it again by numpy.savez")
     try:
         # opened here, since numpy leaves a damaged archive open
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -101,9 +103,9 @@ def read_npz(path: Path) -> tuple[Arrays, tuple[str, ...] | None]:
             names = tuple(map(str, archive["classes"].tolist())) if "classes" in archive.files else None
             return checked(archive["images"], archive["labels"], str(path)), names
     except _UNREADABLE as error:
-        raise CorruptData(
-            f"{path}: not a readable .npz archive ({error}); delete it and fetch it again"
-        ) from error
+        # numpy's own words would advise to unpickle what nobody should
+        what = "it holds Python objects, not numbers" if "pickle" in str(error) else str(error)
+        raise CorruptData(f"{path}: not a readable .npz archive ({what}); write it again by numpy.savez") from error
 
 
 def _listed_checksum(path: Path) -> str | None:

@@ -132,6 +132,18 @@ def test_wrong_arrays_are_noticed(tmp_path: Path, case: str) -> None:
     assert caught.value.exit_status == 3
 
 
+def test_what_is_no_archive_of_numbers_is_told_so_without_advice_to_unpickle(tmp_path: Path) -> None:
+    write_pair(tmp_path / "mine")
+    path = tmp_path / "mine_train.npz"
+    rewrite(path, images=np.array([None] * 12, dtype=object))
+    with pytest.raises(CorruptData, match="Python objects") as objects:
+        load(str(tmp_path / "mine"))
+    path.write_text("not an archive")
+    with pytest.raises(CorruptData, match="not a .npz archive") as text:
+        load(str(tmp_path / "mine"))
+    assert not any("pickle" in str(caught.value) for caught in (objects, text))
+
+
 def test_test_label_out_of_range_is_noticed(tmp_path: Path) -> None:
     write_pair(tmp_path / "mine")
     rewrite(tmp_path / "mine_test.npz", labels=np.full(12, 7))
