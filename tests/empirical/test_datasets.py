@@ -139,7 +139,7 @@ def test_what_is_no_archive_of_numbers_is_told_so_without_advice_to_unpickle(tmp
     with pytest.raises(CorruptData, match="Python objects") as objects:
         load(str(tmp_path / "mine"))
     path.write_text("not an archive")
-    with pytest.raises(CorruptData, match="not a .npz archive") as text:
+    with pytest.raises(CorruptData, match=r"not a \.npz archive") as text:
         load(str(tmp_path / "mine"))
     assert not any("pickle" in str(caught.value) for caught in (objects, text))
 
