@@ -32,7 +32,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
 from empirical.correction import Gradients
-from empirical.gradient_matching.compiled import compiled_loss, first_of_shape
+from empirical.gradient_matching.compiled import compiled_for, first_of_shape
 from empirical.gradient_matching.recomputed import recomputed
 from empirical.network_cost import Cost, measure
 from empirical.threads import SMALL_FLOP, one_thread_if, shared_out
@@ -146,7 +146,7 @@ def _without_graph(
     """The same without a graph, `size` images at a time."""
     parameters = _leaves(network)
     loss_of: Callable[..., Tensor] = (
-        compiled_loss(network, weighted_loss) if execution.compiled else weighted_loss
+        compiled_for(network, weighted_loss) if execution.compiled else weighted_loss
     )
     size = _micro_batch(network, images, execution)
     images = images.detach().contiguous(memory_format=torch.channels_last)
@@ -181,7 +181,7 @@ def _all_without_graph(
     # about in its network, so every thread has a network of its own, unless the call is compiled away.
     alone = execution.compiled and first_of_shape(network, batches[0][0])
     first = [_without_graph(network, *batches[0], size, execution)] if alone else []
-    compiled = execution.compiled and compiled_loss(network, weighted_loss) is not weighted_loss
+    compiled = execution.compiled and compiled_for(network, weighted_loss) is not weighted_loss
     execution = replace(execution, compiled=compiled)
     idle: SimpleQueue[nn.Module] = SimpleQueue()
     for worker in range(workers):
@@ -215,14 +215,26 @@ def _loop(
     return [torch.stack(column) for column in zip(*rows, strict=True)]
 
 
-def _vmap(
-    network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, create_graph: bool
-) -> list[Tensor]:
+def _gradients_at_once(
+    network: nn.Module, parameters: dict[str, Tensor], images: Tensor, labels: Tensor, weights: Tensor
+) -> dict[str, Tensor]:
+    """A gradient [C, *shape] a parameter, for images [C, n, ...]."""
+
     def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor, w: Tensor) -> Tensor:
         return weighted_loss(network, parameters, x, y, w)
 
-    found = vmap(grad(loss), in_dims=(None, 0, 0, 0))(_leaves(network), images, labels, weights)
-    return [g if create_graph else g.detach() for g in found.values()]
+    return vmap(grad(loss), in_dims=(None, 0, 0, 0))(parameters, images, labels, weights)
+
+
+def _vmap(
+    network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor, create_graph: bool, compiled: bool
+) -> list[Tensor]:
+    parameters = _leaves(network)
+    if create_graph:
+        return list(_gradients_at_once(network, parameters, images, labels, weights).values())
+    call = compiled_for(network, _gradients_at_once) if compiled else _gradients_at_once
+    constants = {name: p.detach() for name, p in parameters.items()}  # no graph of the gradient's own gradient
+    return [g.detach() for g in call(network, constants, images.detach(), labels, weights).values()]
 
 
 def _grouped(
@@ -295,7 +307,9 @@ def class_gradients(
         with mixed, one_thread_if(is_small(network, x)):
             if strategy == "loop":
                 return _loop(*arguments, execution)
-            return _vmap(*arguments) if strategy == "vmap" else _grouped(*arguments)
+            if strategy == "vmap":
+                return _vmap(*arguments, execution.compiled)
+            return _grouped(*arguments)
 
     chunk = max(1, execution.memory // (images.shape[1] * _kept_bytes(network, images, create_graph)))
     if chunk >= len(images) or (strategy == "loop" and not create_graph):

@@ -1,4 +1,4 @@
-"""Compiled losses for the passes that keep no graph; where no compiler works, the loss itself.
+"""Compiled losses and gradients for the passes that keep no graph; where no compiler works, the plain function.
 
 One compiled function a network object: parameters go in as arguments, so a network that is drawn again is not
 compiled again. A compiler that fails (no C++ toolchain, an operation it does not know) is tried once.
@@ -12,29 +12,30 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-Loss = Callable[..., Tensor]
-_cache: WeakKeyDictionary[nn.Module, Loss] = WeakKeyDictionary()
+Function = Callable[..., Any]
+_cache: WeakKeyDictionary[nn.Module, dict[Function, Function]] = WeakKeyDictionary()
 _shapes: WeakKeyDictionary[nn.Module, set[torch.Size]] = WeakKeyDictionary()
 _log = logging.getLogger(__name__)
 
 
-def compiled_loss(network: nn.Module, loss: Loss) -> Loss:
-    """`loss(network, parameters, images, labels, weights)`, compiled at its first call for this network.
+def compiled_for(network: nn.Module, function: Function) -> Function:
+    """`function(network, parameters, images, labels, weights)`, compiled at its first call for this network.
 
-    The result equals the loss up to rounding. If compiling fails, the log says why and the plain loss is
+    The result equals the function's up to rounding. If compiling fails, the log says why and the plain function is
     used.
     """
-    if network in _cache:
-        return _cache[network]
-    compiled = torch.compile(loss, dynamic=False)
+    known = _cache.setdefault(network, {})
+    if function in known:
+        return known[function]
+    compiled = torch.compile(function, dynamic=False)
 
-    def first(*arguments: Any) -> Tensor:
+    def first(*arguments: Any) -> Any:
         try:
             value = compiled(*arguments)
-            _cache[network] = compiled
+            known[function] = compiled
         except Exception as error:  # the compiler raises what it likes
             _log.info("compiling failed, going on without: %s", str(error).splitlines()[0])
-            value, _cache[network] = loss(*arguments), loss
+            value, known[function] = function(*arguments), function
         return value
 
     return first

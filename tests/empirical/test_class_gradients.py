@@ -158,13 +158,17 @@ def test_bfloat16_is_near():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_compiled_is_the_same():
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+def test_compiled_is_the_same(strategy):
     network, _, real, labels = problem(width=8)
-    compiled = class_gradients(network, real, labels, False, execution=Execution("loop", 4, compiled=True))
+    compiled = class_gradients(network, real, labels, False, execution=Execution(strategy, 4, compiled=True))
+    found = list(module.compiled_for(network, f) for f in (module.weighted_loss, module._gradients_at_once))
+    assert found[strategy == "vmap"] not in (module.weighted_loss, module._gradients_at_once), "it did compile"
     same(compiled, class_gradients(network, real, labels, False))
 
 
-def test_a_compiler_that_fails_is_done_without(monkeypatch):
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+def test_a_compiler_that_fails_is_done_without(monkeypatch, strategy):
     def broken(*arguments, **options):
         def call(*inputs):
             raise RuntimeError("no compiler")
@@ -173,7 +177,7 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", broken)
     network, _, real, labels = problem(width=8)
-    found = class_gradients(network, real, labels, False, execution=Execution("loop", compiled=True))
+    found = class_gradients(network, real, labels, False, execution=Execution(strategy, compiled=True))
     same(found, class_gradients(network, real, labels, False))
     # Without a compiler a call moves parameters about in its network: no two threads may share one.
     in_use, plain = [], module.weighted_loss
