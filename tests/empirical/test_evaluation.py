@@ -242,7 +242,7 @@ def test_cross_architecture_table(
         (["--device", "cuda:99"], "this machine has"),
         (["--device", "tpu"], "unknown device"),
         (["--augmentation", "colour"], "nearest is 'color'"),
-        (["--count", "0"], "at least one network"),
+        (["--count", "0"], "--count is at least 1"),
     ],
 )
 def test_bad_options_give_one_sentence_and_status_2(
