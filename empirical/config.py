@@ -16,9 +16,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from empirical import networks
-from empirical.checks import ALL_METHODS as ALL_METHODS
-from empirical.checks import CORESETS as CORESETS
-from empirical.checks import DISTILLED as DISTILLED
 from empirical.checks import check, nearest
 from empirical.data import registry
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy

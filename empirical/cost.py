@@ -97,14 +97,14 @@ def estimate(
         parts["whole data"] = settings.eval_networks * whole
     size = 4
     data = dataset.train.images.numel() + dataset.test.images.numel()
-    graph = min(settings.memory_budget * 1e9, synthetic * image.outputs * size * 2 * SECOND_ORDER)
+    graph = min(settings.memory_budget * 1e9, synthetic * graph_bytes(image))
     batches = dataset.classes * settings.batch_real * dataset.train.images[0].numel() * size * 3
     return Estimate({k: v for k, v in parts.items() if v}, data + graph + batches)
 
 
-def smallest_budget(network: nn.Module, dataset: Dataset) -> float:
-    """Bytes that the graph of a single image's second-order pass takes: no chunk can be smaller."""
-    return float(measure(network, dataset.shape).outputs * 4 * 2 * SECOND_ORDER)
+def graph_bytes(image: Cost) -> int:
+    """Of one image's second-order pass: no chunk can be smaller."""
+    return image.outputs * 4 * 2 * SECOND_ORDER
 
 
 def speed(network: nn.Module, dataset: Dataset) -> float:

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from empirical import cost, networks
 from empirical.checkpoint import FolderInUse, Lock
-from empirical.config import Settings, nearest, resolve, with_preset
+from empirical.checks import nearest
+from empirical.config import Settings, resolve, with_preset
 from empirical.data.datasets import DataError, load
 from empirical.devices import device_named
 from empirical.evaluation import NetworkChoice

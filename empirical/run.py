@@ -28,11 +28,10 @@ from rich.console import Console
 
 from empirical import cost, networks, synthetic
 from empirical.checkpoint import FolderInUse, Lock
+from empirical.checks import DISTILLED, check
 from empirical.config import (
-    DISTILLED,
     PUBLISHED,
     Settings,
-    check,
     presets,
     published_coefficient,
     resolve,
@@ -46,6 +45,7 @@ from empirical.evaluation import Evaluation, evaluate, evaluate_whole
 from empirical.experiment import Experiment, correction_of, experts_command, make, missing_experts, prepared
 from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.gradient_matching.methods import METHODS
+from empirical.network_cost import measure
 from empirical.progress import EpochCounter, Reporter, duration
 from empirical.results import Results
 from empirical.resuming import TYPED, finished, refuse_other, stored, write_typed
@@ -162,7 +162,7 @@ def _refuse_unbuildable(plan: Plan, dataset: Dataset) -> None:
     """Builds once what is built again later, so that nothing is refused after work has begun."""
     for settings in plan.variants.values():
         network = networks.build(settings.network, dataset.shape, dataset.classes, **settings.variant)
-        least = cost.smallest_budget(network, dataset)
+        least = cost.graph_bytes(measure(network, dataset.shape))
         if settings.method in METHODS and settings.memory_budget * 1e9 < least:
             raise ValueError(
                 f"--memory-budget {settings.memory_budget:g} GB does not hold the pass of one image: "

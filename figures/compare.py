@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from figures.page import Block, Bullets, Heading, Paragraph, Picture, Table, to_
 from figures.predicted import BETA, angle_band, predict, random_curve
 from shared.alpha_map import AlphaMap, fit_alpha_map
 from shared.atomic import write_atomically
+from shared.command import refuse_folder
 from shared.comparison import Comparison, GridComparison, check_trend, compare, compare_grid
 from shared.grid import ACCURACIES, BadGrid, Grid, Measurement, divergences, grids, read_csv
 from shared.prediction import Prediction
@@ -102,8 +102,7 @@ class Compare:
             raise ValueError(f"--beta is {self.beta:g}, must be positive")
         if self.resamples < 100 or self.seed < 0:
             raise ValueError(f"--resamples is {self.resamples} and --seed {self.seed}: must be >= 100 and >= 0")
-        if self.out.exists() and not (self.out.is_dir() and os.access(self.out, os.W_OK)):
-            raise ValueError(f"--out {self.out} is not a folder that can be written to")
+        refuse_folder(self.out)
 
     def _settings(self) -> dict[str, Any]:
         return {

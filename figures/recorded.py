@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from empirical.config import CORESETS
+from empirical.checks import CORESETS
 from shared.agreement import Cell, cell_of, disagreement, short
 from shared.records import BadRecord, Run, failure_of, select
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from shared.atomic import write_atomically
+from shared.command import refuse_folder
 
 COLUMN = 3.4  # inches, one column of a two-column page
 PAGE = 6.9  # inches, the whole page
@@ -65,12 +65,8 @@ def look() -> Iterator[None]:
 
 def make_writable(folder: Path) -> None:
     """Make the folder that a command writes to; ValueError if it cannot be made or written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--out {folder} cannot be made: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"--out {folder} cannot be written to")
+    refuse_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def save(figure: Figure, folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Path]:

@@ -148,7 +148,6 @@ def _without_graph(
     loss_of: Callable[..., Tensor] = (
         compiled_for(network, weighted_loss) if execution.compiled else weighted_loss
     )
-    size = _micro_batch(network, images, execution)
     images = images.detach().contiguous(memory_format=torch.channels_last)
     total: list[Tensor] | None = None
     for x, y, w in zip(images.split(size), labels.split(size), weights.split(size), strict=True):

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from empirical.config import CORESETS, PUBLISHED, Settings, identity, published_coefficient, resolve
+from empirical.checks import CORESETS
+from empirical.config import PUBLISHED, Settings, identity, published_coefficient, resolve
 from empirical.data.datasets import Dataset
 from empirical.experiment import TOGETHER, loops_of
 from empirical.gradient_matching.paired import common_share
@@ -75,7 +76,7 @@ def expand(
         data_of: settings -> the data set they name.
 
     Raises:
-        ValueError: settings that `empirical.config.check` refuses; DataError: data that is not there.
+        ValueError: settings that `empirical.checks.check` refuses; DataError: data that is not there.
 
     """
     found: dict[str, Cell] = {}

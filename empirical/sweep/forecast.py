@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.table import Table
 
 from empirical import cost
-from empirical.config import DISTILLED, Settings
+from empirical.checks import DISTILLED
+from empirical.config import Settings
 from empirical.data.datasets import Dataset
 from empirical.experiment import Experiment, loops_of
 from empirical.gradient_matching.paired import common_share

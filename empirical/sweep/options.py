@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
-from empirical.config import ALL_METHODS, PUBLISHED, Settings, nearest, with_preset
+from empirical.checks import ALL_METHODS, nearest
+from empirical.config import PUBLISHED, Settings, with_preset
 
 Coefficient = float | Literal["published"]
 AXES = ("methods", "datasets", "ipcs", "lambdas", "seeds")

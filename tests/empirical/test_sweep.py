@@ -17,7 +17,8 @@ import torch
 from rich.console import Console
 
 from empirical.checkpoint import FolderInUse, Lock
-from empirical.config import DISTILLED, Settings, published_coefficient
+from empirical.checks import DISTILLED
+from empirical.config import Settings, published_coefficient
 from empirical.data.datasets import Dataset, Split
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening

@@ -82,7 +82,7 @@ def test_agreement_counts(tmp_path):
         (["perfct-probe"], "did you mean 'perfect-probe'"),
         (["theory", "--dimension", "21"], "must be even"),
         (["theory", "--trials", "1"], "at least 2"),
-        (["theory", "--out", "/dev/null/x"], "--out /dev/null/x cannot be made"),
+        (["theory", "--out", "/dev/null/x"], "/dev/null is a file; --out needs a folder there"),
     ],
 )
 def test_refusals(arguments, words, capsys):
