@@ -90,6 +90,7 @@ class Settings:
         probe_every: updates between two measurements of difficulty on fixed probe networks; 0 for none; a
             tenth of the run if not given.
         validation: share of each class held out of the training images, the same images for every seed.
+        train_images: training images used, each class in its proportion, the same for every seed; all if not given.
         data_root: folder of the data files.
         download: fetch missing data.
         device: auto, cpu, cuda, cuda:1, ...
@@ -151,6 +152,7 @@ class Settings:
     compare: bool = False
     probe_every: int | None = None
     validation: float = 0.0
+    train_images: int | None = None
     data_root: Path | None = None
     download: bool = False
     device: str = "auto"

@@ -127,6 +127,7 @@ def matching_dataset(stored: SyntheticSet, options: Options) -> Dataset:
         device=device_named(options.device),
         validation=described.get("held_out", 0),
         seed=described.get("held_out_seed", 0),
+        train_images=described.get("train_images"),
     )
     if dataset.fingerprint != described["fingerprint"]:
         raise BadSyntheticSet(

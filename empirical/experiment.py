@@ -276,6 +276,7 @@ def experts_command(settings: Settings) -> str:
         *(f"--{name} {value}" for name, value in settings.variant.items()),
         f"--out {own.experts}" if own.experts else "",
         f"--data-root {settings.data_root}" if settings.data_root else "",
+        f"--train-images {settings.train_images}" if settings.train_images else "",
     ]
     return " ".join(word for word in words if word)
 

@@ -60,6 +60,7 @@ class Options:
         alpha: weight of GSAM's orthogonal part.
         zca: whiten the images.
         validation: share of the training images held out, as in the run that will use the experts.
+        train_images: training images used, as in that run.
         seed: of the experts; runs that make their own take 0.
         at_once: experts trained side by side.
         data_root: folder of the data files.
@@ -91,6 +92,7 @@ class Options:
     alpha: float | None = None
     zca: bool | None = None
     validation: float | None = None
+    train_images: int | None = None
     seed: int = 0
     at_once: int = AT_ONCE
     data_root: Path | None = None
@@ -139,6 +141,7 @@ def execute(options: Options, console: Console) -> None:
         download=options.download,
         device=device_named(options.device),
         validation=settings.validation,
+        train_images=options.train_images,
     )
     settings = resolve(settings, dataset)
     own = settings.trajectory

@@ -314,6 +314,7 @@ def execute(settings: Settings, console: Console) -> None:
         download=settings.download,
         device=device,
         validation=settings.validation,
+        train_images=settings.train_images,
     )
     plan = _plan(settings, dataset)
     _refuse_unbuildable(plan, dataset)

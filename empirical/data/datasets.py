@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 DEFAULT_ROOT = Path("data")
+SUBSET_SEED = 1
+"""Of the choice of `train_images`; not the hold-out's 0, so that neither choice depends on the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +105,11 @@ class Dataset:
         preprocessing: normalisation by published constants, else by the training split's; or whitening.
         flip: whether a mirrored image is known to keep its label (false for digits and for unnamed sets).
         source: where the files were found, in words.
-        fingerprint: sha256 of the pixels and labels of train and test, before any hold-out.
+        fingerprint: sha256 of the pixels and labels of train (what of it is used) and test, before any hold-out.
         root: the data root, as it was given.
         held_out: share of the training split that became the validation split.
         held_out_seed: of that draw.
+        train_images: how many training images were asked for; None for all.
 
     """
 
@@ -122,6 +125,7 @@ class Dataset:
     root: str | None = None
     held_out: float = 0
     held_out_seed: int = 0
+    train_images: int | None = None
 
     @property
     def classes(self) -> int:
@@ -167,6 +171,7 @@ class Dataset:
             },
             "held_out": self.held_out,
             "held_out_seed": self.held_out_seed,
+            "train_images": self.train_images,
             "flip": self.flip,
             "preprocessing": self.preprocessing.describe(),
         }
@@ -180,6 +185,7 @@ def load(
     device: str | torch.device = "cpu",
     validation: float = 0,
     seed: int = 0,
+    train_images: int | None = None,
 ) -> Dataset:
     """Read, verify and index a data set, and put it on the device once.
 
@@ -192,10 +198,12 @@ def load(
         device: where the images live.
         validation: share of each class, in (0, 1), held out of the training split; 0 for none.
         seed: of that hold-out.
+        train_images: use about so many training images, each class in its proportion, drawn once and for all (the
+            same for every seed); None for all.
 
     Raises:
         UnknownDataset: no such name or pair. MissingData: files absent. CorruptData: files unusable.
-        ValueError: `validation` outside [0, 1).
+        ValueError: `validation` outside [0, 1), or fewer `train_images` than classes or more than there are.
 
     """
     if not 0 <= validation < 1:
@@ -206,6 +214,8 @@ def load(
     names = pair.class_names or (spec.class_names if spec else None) or tuple(map(str, range(classes)))
     if len(names) != classes:
         raise CorruptData(f"{source}: {len(names)} class names for {classes} classes")
+    if train_images is not None:
+        pair = replace(pair, train=_some(pair.train, train_images, classes))
     mark = fingerprint(pair)
     train, held = pair.train, None
     if validation:
@@ -227,7 +237,17 @@ def load(
         root=str(data_root) if data_root is not None else None,
         held_out=float(validation),
         held_out_seed=seed,
+        train_images=train_images,
     )
+
+
+def _some(arrays: Arrays, count: int, classes: int) -> Arrays:
+    """About `count` of the images, each class in its proportion; in the order in which they stand."""
+    size = len(arrays.labels)
+    if not classes <= count <= size:
+        raise ValueError(f"--train-images is between {classes} (one a class) and {size} (all), not {count}")
+    mask = held_out(arrays.labels, count / size, SUBSET_SEED) if count < size else np.ones(size, bool)
+    return Arrays(arrays.images[mask], arrays.labels[mask])
 
 
 def _to_device(arrays: Arrays, classes: int, device: str | torch.device) -> Split:

@@ -31,18 +31,19 @@ from shared.records import read, write_config, write_failure, write_summary
 EXPERTS_SECONDS = 0.5
 """Between two looks at experts that another worker is making."""
 
-Source = tuple[str, Path | None, bool, str, float]
+Source = tuple[str, Path | None, bool, str, float, int | None]
 
 
 @lru_cache(maxsize=2)
 def _load(source: Source) -> Dataset:
-    name, data_root, download, device, validation = source
+    name, data_root, download, device, validation, train_images = source
     return load(
         name,
         data_root=data_root,
         download=download,
         device=device_named(device),
         validation=validation,
+        train_images=train_images,
     )
 
 
@@ -53,7 +54,8 @@ def _whitened(source: Source) -> Dataset:
 
 def _source(settings: Settings) -> Source:
     """What the data depend on; what is held out is the same for all seeds, so that they share experts."""
-    return settings.dataset, settings.data_root, settings.download, settings.device, settings.validation
+    data = (settings.dataset, settings.data_root, settings.download, settings.device)
+    return *data, settings.validation, settings.train_images
 
 
 def data_of(settings: Settings) -> Dataset:

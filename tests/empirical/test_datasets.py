@@ -83,6 +83,24 @@ def test_validation_is_held_out_of_train_and_stratified() -> None:
         load("digits", validation=1)
 
 
+def test_some_training_images_are_the_same_for_every_seed_and_another_data_set() -> None:
+    whole, some = load("digits"), load("digits", train_images=200)
+    assert [abs(size - 20) <= 1 for size in some.train.class_sizes] == [True] * 10
+    assert some.fingerprint != whole.fingerprint and some.describe()["train_images"] == 200
+    assert torch.equal(some.test.images, whole.test.images)
+    place = {bytes(image.numpy().tobytes()): i for i, image in enumerate(whole.train.images)}
+    found = [place[bytes(image.numpy().tobytes())] for image in some.train.images]
+    assert found == sorted(set(found))
+    parted = load("digits", train_images=200, validation=0.1, seed=3)
+    assert parted.validation is not None and parted.fingerprint == some.fingerprint
+    both = torch.cat([parted.train.images, parted.validation.images])
+    assert {bytes(i.numpy().tobytes()) for i in both} == {bytes(i.numpy().tobytes()) for i in some.train.images}
+    assert load("digits", train_images=len(whole.train)).fingerprint == whole.fingerprint
+    for count in (9, len(whole.train) + 1):
+        with pytest.raises(ValueError, match=f"between 10 .* and {len(whole.train)} .* not {count}"):
+            load("digits", train_images=count)
+
+
 @pytest.mark.parametrize("shape", [(6, 6), (6, 6, 1), (6, 6, 3), (5, 8, 3)])
 def test_local_pair_by_path_and_by_root(tmp_path: Path, shape: tuple[int, ...]) -> None:
     write_pair(tmp_path / "deep" / "mine", shape)

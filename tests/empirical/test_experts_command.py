@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from empirical import experts, run
+from empirical import evaluate, experts, run
 from empirical.config import Settings, resolve, with_preset
 from empirical.data.datasets import load
 from empirical.experiment import Experiment, experts_command, prepared
@@ -56,6 +56,7 @@ def test_a_run_uses_the_experts_of_a_folder_as_they_are(made, tmp_path, capsys, 
         (["--method", "mtt", "--activation", "swish"], "SiLU"),
         (["--method", "mtt", "--zca", "True"], "'kind': 'zca'"),
         (["--method", "mtt", "--expert-count", "3"], "1 experts are missing"),
+        (["--method", "mtt", "--train-images", "500"], "was made with data = "),
     ],
 )
 def test_experts_of_another_run_are_refused_before_any_work(made, tmp_path, capsys, arguments, said):
@@ -158,3 +159,15 @@ def test_an_unknown_kind_lists_the_kinds(capsys):
         experts.main(["--kind", "sgdd"])
     assert stop.value.code == 2
     assert "flat" in capsys.readouterr().err
+
+
+def test_on_some_of_the_images_the_printed_command_makes_the_experts_and_a_set_is_judged_again(tmp_path, capsys):
+    some = ["--train-images", "300", "--experts", str(tmp_path / "experts"), "--out", str(tmp_path / "r")]
+    assert run.main(["--method", "mtt", *RUN, "--expert-training-epochs", "2", "--expert-epochs", "1", *some]) == 2
+    command = capsys.readouterr().err.split("python -m empirical.experts ")[1].split(", or allow")[0].split()
+    assert experts.main([*command, "--quiet"]) == 0
+    assert run.main(["--method", "mtt", *RUN, "--expert-training-epochs", "2", "--expert-epochs", "1", *some]) == 0
+    recorded = read(tmp_path / "r")
+    assert recorded.config["data"]["sizes"]["train"] < 300
+    assert evaluate.main([str(tmp_path / "r")]) == 0
+    assert f"{100 * recorded.summary['evaluation']['mean']:.2f}" in capsys.readouterr().out
