@@ -25,6 +25,7 @@ from empirical.devices import device_named
 from empirical.evaluation import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
 from empirical.progress import EpochCounter, Reporter
 from empirical.synthetic import BadSyntheticSet, SyntheticSet
+from shared.arguments import read_arguments
 from shared.command import leave, refuse_folder, sentence
 from shared.records import write_json
 
@@ -183,7 +184,9 @@ def table(found: dict[str, Evaluation | str], title: str) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0, 2 for bad input, 3 for unusable data."""
-    options = tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
+    options = read_arguments(
+        lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
+    )
     try:
         if options.out is not None and options.out.is_dir():
             raise ValueError(f"{options.out} is a folder; --out names a JSON file")

@@ -31,6 +31,7 @@ from empirical.trajectory_matching.experts import (
 )
 from empirical.trajectory_matching.make import expert_folder, expert_recipe, whitened
 from empirical.trajectory_matching.settings import METHODS
+from shared.arguments import read_arguments
 from shared.command import leave, refuse_folder, sentence
 
 
@@ -189,7 +190,9 @@ def execute(options: Options, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    options = tyro.cli(Options, args=arguments, prog="python -m empirical.experts", description=__doc__)
+    options = read_arguments(
+        lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.experts", description=__doc__)
+    )
     try:
         execute(options, Console())
     except KeyboardInterrupt:

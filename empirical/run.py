@@ -52,6 +52,7 @@ from empirical.resuming import TYPED, finished, refuse_other, stored, write_type
 from empirical.seeds import generator
 from empirical.trajectory_matching.scores import scores, skipped_share
 from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
+from shared.arguments import read_arguments
 from shared.command import leave, plain_warnings, refuse_folder, sentence
 from shared.records import CONFIG, SUMMARY, read, write_config, write_summary
 
@@ -99,8 +100,10 @@ def parse(arguments: Sequence[str]) -> Settings:
         ipc = int(known.ipc) if (known.ipc or "").isdecimal() else Settings().ipc
         settings = replace(Settings(), ipc=ipc, **cell)
         defaults = with_preset(settings, known.preset)
-    return tyro.cli(
-        Settings, args=arguments, default=defaults, prog="python -m empirical.run", description=__doc__
+    return read_arguments(
+        lambda: tyro.cli(
+            Settings, args=arguments, default=defaults, prog="python -m empirical.run", description=__doc__
+        )
     )
 
 

@@ -25,6 +25,7 @@ from figures.theory_agreement import agreement, z_scores
 from figures.theory_curves import STRATEGIES, imperfect_probe, perfect_probe
 from figures.theory_fractions import best_fraction
 from figures.theory_maps import crossover_map, tilt_gain_map
+from shared.arguments import read_arguments
 from shared.command import leave
 from shared.progress import Report, reporting
 from theory.kept import nearest
@@ -127,14 +128,14 @@ def _announce(paths: Sequence[Path]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0, or 2 for a wrong value (one sentence on stderr)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command: Command
     if given and given[0] in COMMANDS:
         # Imported on demand: those that read networks or synthetic sets need torch, the theory's figures do not.
         module = import_module(f"figures.{given[0]}")
         kind = getattr(module, given[0].capitalize())
-        command = tyro.cli(kind, prog=f"python -m figures {given[0]}", description=module.__doc__, args=given[1:])
+        name, said, rest = f"python -m figures {given[0]}", module.__doc__, given[1:]
     else:
-        command = tyro.cli(Figures, prog="python -m figures", description=__doc__, args=given)
+        name, said, rest, kind = "python -m figures", __doc__, given, Figures
+    command: Command = read_arguments(lambda: tyro.cli(kind, prog=name, description=said, args=rest))
     try:
         command.run()
     except ValueError as error:

@@ -22,6 +22,7 @@ import tyro
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from shared.arguments import read_arguments
 from shared.records import BadRecord, select
 
 Array = NDArray[np.float64]
@@ -129,11 +130,13 @@ def table(measured: dict[Cell, Measured]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 2 if there is nothing to show or a record is damaged."""
-    roots = tyro.cli(
-        Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="roots")],
-        prog="python -m figures.tables",
-        description=__doc__,
-        args=arguments,
+    roots = read_arguments(
+        lambda: tyro.cli(
+            Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="roots")],
+            prog="python -m figures.tables",
+            description=__doc__,
+            args=arguments,
+        )
     )
     try:
         measured = collect(roots)

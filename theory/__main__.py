@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from shared.arguments import read_arguments
 from shared.command import leave
 from theory import scaling
 from theory.kept import KEEP_NAMES, Rule, Tilt, Window, nearest
@@ -328,7 +329,9 @@ Command = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0, 2 for a wrong value (one sentence on stderr), 1 if the equations did not converge."""
-    command = tyro.cli(Command, prog="python -m theory", description=__doc__, args=arguments)
+    command: Any = read_arguments(
+        lambda: tyro.cli(Command, prog="python -m theory", description=__doc__, args=arguments)
+    )
     try:
         command.run()
     except ValueError as error:

@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import expit
 
+from shared.arguments import read_arguments
 from shared.atomic import write_atomically
 from shared.progress import Report, reporting
 from theory._blas import single_blas_thread
@@ -345,7 +346,9 @@ def _mean(values: Sequence[float]) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0, or 2 for a wrong value (one sentence on stderr)."""
-    command = tyro.cli(Study, prog="python -m theory.distilled", description=__doc__, args=arguments)
+    command = read_arguments(
+        lambda: tyro.cli(Study, prog="python -m theory.distilled", description=__doc__, args=arguments)
+    )
     try:
         command.run()
     except ValueError as error:

@@ -15,6 +15,7 @@ import tyro
 
 from empirical.checks import ALL_METHODS, nearest
 from empirical.config import PUBLISHED, Settings, with_preset
+from shared.arguments import read_arguments
 
 Coefficient = float | Literal["published"]
 AXES = ("methods", "datasets", "ipcs", "lambdas", "seeds")
@@ -196,12 +197,14 @@ def _settings(common: Any, start: Settings) -> Settings:
 
 
 def _parsed(arguments: Sequence[str], axes: Axes, common: Any) -> Command:
-    return tyro.cli(
-        Command,
-        args=list(arguments),
-        default=Command(axes, common),
-        prog="python -m empirical.sweep",
-        description="Runs what is missing of a grid of experiments; the same command again goes on with it.",
+    return read_arguments(
+        lambda: tyro.cli(
+            Command,
+            args=list(arguments),
+            default=Command(axes, common),
+            prog="python -m empirical.sweep",
+            description="Runs what is missing of a grid of experiments; the same command again goes on with it.",
+        )
     )
 
 
