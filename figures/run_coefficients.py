@@ -29,28 +29,36 @@ def gain(variants: Variants, correction: Correction) -> tuple[float, float, int]
 
 
 def sensitivity_figures(cells: Cells, folder: Path) -> list[Path]:
-    """Accuracy against lambda, a figure a data set, a line for each method and IPC with three coefficients or more."""
-    pages: dict[str, Cells] = {}
-    for cell, variants in distilled(cells).items():
+    """Accuracy against lambda: a figure a data set, a panel a method, a line for each IPC with three coefficients."""
+    pages: dict[str, dict[str, dict[int, Variants]]] = {}
+    for (dataset, method, ipc), variants in distilled(cells).items():
         if len(constant(variants)) >= 3:
-            pages.setdefault(cell[0], {})[cell] = variants
-    paths: list[Path] = []
-    for dataset, lines in pages.items():
-        with look():
-            figure, axes = plt.subplots(figsize=(COLUMN, 2.5))
-            rows: list[dict[str, Any]] = []
-            for k, ((_, method, ipc), variants) in enumerate(lines.items()):
-                colour, marker = CYCLE[k % len(CYCLE)], MARKERS[k % len(MARKERS)]
-                rows += _line(axes, variants, {"method": method, "ipc": ipc}, colour, marker)
+            pages.setdefault(dataset, {}).setdefault(method, {})[ipc] = variants
+    return [path for dataset, methods in pages.items() for path in _sensitivity_figure(dataset, methods, folder)]
+
+
+def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], folder: Path) -> list[Path]:
+    rows: list[dict[str, Any]] = []
+    sizes = sorted({ipc for lines in methods.values() for ipc in lines})
+    seeds = max(len(s) for lines in methods.values() for v in lines.values() for s in v.values())
+    with look():
+        width = COLUMN if len(methods) == 1 else PAGE
+        figure, panels = plt.subplots(1, len(methods), figsize=(width, 2.6), sharey=True, squeeze=False)
+        for axes, (method, lines) in zip(panels[0], methods.items(), strict=True):
+            for ipc, variants in lines.items():
+                k = sizes.index(ipc) % len(CYCLE)
+                rows += _line(axes, variants, {"method": method, "ipc": ipc}, CYCLE[k], MARKERS[k])
             _symmetric_log(axes, sorted({c.start for v in lines.values() for c in constant(v)}))
             axes.set_xlabel(r"coefficient $\lambda$")
-            axes.set_ylabel("test accuracy (%)")
-            seeds = max(len(s) for v in lines.values() for s in v.values())
-            spread = f"mean ± s.e. over up to {seeds} seeds" if seeds > 1 else "one seed, no error bars"
-            axes.set_title(f"{dataset}; {spread}", fontsize=7)
-            axes.legend()
-            paths += save(figure, folder, f"sensitivity-{dataset_name(dataset)}", rows)
-    return paths
+            # above the axes: error bars leave no free corner
+            axes.legend(
+                title=f"{method.upper()}, IPC", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6,
+                columnspacing=1.0, title_fontsize=7,
+            )  # fmt: skip
+        panels[0, 0].set_ylabel("test accuracy (%)")
+        spread = f"mean ± s.e. over up to {seeds} seeds" if seeds > 1 else "one seed, no error bars"
+        figure.suptitle(f"{dataset}; {spread}", fontsize=7)
+        return save(figure, folder, f"sensitivity-{dataset_name(dataset)}", rows)
 
 
 def _line(axes: Axes, variants: Variants, named: dict[str, Any], colour: str, marker: str) -> list[dict[str, Any]]:
@@ -66,8 +74,7 @@ def _line(axes: Axes, variants: Variants, named: dict[str, Any], colour: str, ma
             }
         )  # fmt: skip
     x, y, e = (np.array([r[name] for r in rows]) for name in ("lambda", "accuracy", "se"))
-    label = f"{named['method']}, IPC {named['ipc']}"
-    axes.errorbar(x, y, np.nan_to_num(e), fmt=marker + "-", color=colour, capsize=1.5, label=label)
+    axes.errorbar(x, y, np.nan_to_num(e), fmt=marker + "-", color=colour, capsize=1.5, label=str(named["ipc"]))
     return rows
 
 
