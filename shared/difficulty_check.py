@@ -47,7 +47,7 @@ def _along(grid: Grid, check: str, rises: np.ndarray) -> Finding:
         return Finding(check, Verdict.NOT_IDENTIFIABLE, ONE_SEED)
     low, high = pooled.interval()
     details = tuple({"ipc": i, "rise": m.value, "se": m.se} for i, m in zip(grid.ipc.tolist(), means, strict=True))
-    change = f"GraDN changes by a factor {math.exp(pooled.value):.4g} along runs without correction"
+    change = f"GraDN changes by a factor {math.exp(pooled.value):.4f} along runs without correction"
     if grid.family == "gradient":
         verdict, sentence = judge(low, high, STAYS), f"{change}; gradient matching is expected to raise it."
     elif grid.family == "trajectory":
@@ -77,7 +77,7 @@ def _in_lambda(grid: Grid, check: str, fall: np.ndarray, against: str) -> Findin
         if math.isfinite(value)
     )
     # A weak coefficient may do too little to be seen: an interval that covers zero decides nothing here.
-    sentence = f"The strongest coefficient divides GraDN by a factor {math.exp(pooled.value):.4g} (line through 0)."
+    sentence = f"The strongest coefficient divides GraDN by a factor {math.exp(pooled.value):.4f} (line through 0)."
     return Finding(
         check, judge(low, high), sentence, pooled.value, low, high, UNIT, pooled.detectable, pooled.p, details
     )
