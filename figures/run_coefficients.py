@@ -174,7 +174,7 @@ def adaptive_figures(cells: Cells, folder: Path) -> list[Path]:
                 axes.set_title(f"{method}, IPC {ipc}")
             for axes in grid[:, 0]:
                 axes.set_ylabel("test accuracy (%)")
-            figure.suptitle(f"{dataset}; mean ± s.e. over seeds (n below)", fontsize=7)
+            figure.suptitle(f"{dataset}; mean ± s.e. over n seeds; gain: paired, ± 95 %", fontsize=7)
             paths += save(figure, folder, f"asdc-{dataset_name(dataset)}", rows)
     return paths
 
@@ -188,8 +188,16 @@ def _adaptive(axes: Axes, variants: Variants, named: dict[str, Any]) -> list[dic
         axes.errorbar(k, mean, np.nan_to_num(error), fmt=marker, color=colour, capsize=2, markersize=4)
         kind = "ASDC" if correction.adaptive else "plain" if correction == PLAIN else "SDC"
         value = f"{correction.start:g}–{correction.end:g}" if correction.adaptive else f"{correction.start:g}"
-        labels.append(f"{kind}\n{value}\n(n = {seeds})" if kind != "plain" else f"plain\n\n(n = {seeds})")
-        rows.append({**named, "correction": str(correction), "accuracy": mean, "se": error, "seeds": seeds})
+        paired = gain(variants, correction) if kind != "plain" else None
+        difference, half, pairs = paired or (math.nan, math.nan, 0)
+        words = f"gain {difference:+.1f} ± {half:.1f}" if pairs > 1 else f"gain {difference:+.1f}" if pairs else ""
+        labels.append("\n".join((kind, value if kind != "plain" else "", words, f"(n = {seeds})")))
+        rows.append(
+            {
+                **named, "correction": str(correction), "accuracy": mean, "se": error, "seeds": seeds,
+                "paired_gain": difference, "half_width_95": half, "pairs": pairs,
+            }
+        )  # fmt: skip
     axes.set_xticks(range(len(labels)), labels, fontsize=5.5)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.margins(y=0.2)
