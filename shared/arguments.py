@@ -33,9 +33,11 @@ def read_arguments(parse: Callable[[], Parsed]) -> Parsed:
         with contextlib.redirect_stderr(said):
             return parse()
     except SystemExit as stop:
-        text = said.getvalue()
-        print(f"error: {one_sentence(text)}" if stop.code else text, file=sys.stderr, end="\n" if stop.code else "")
+        if stop.code:
+            said = io.StringIO(f"error: {one_sentence(said.getvalue())}\n")
         raise
+    finally:
+        sys.stderr.write(said.getvalue())
 
 
 def one_sentence(box: str) -> str:

@@ -61,6 +61,8 @@ def test_good_arguments_help_and_warnings_pass(capsys):
     with pytest.raises(SystemExit):
         read_arguments(lambda: print("to the side", file=sys.stderr) or sys.exit(0))
     assert capsys.readouterr().err == "to the side\n"
+    assert read_arguments(lambda: print("a warning", file=sys.stderr)) is None
+    assert capsys.readouterr().err == "a warning\n"
 
 
 def test_colours_and_an_empty_box():
