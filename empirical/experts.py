@@ -125,7 +125,8 @@ def _settings(options: Options) -> Settings:
     """Of the run that the experts are for, as far as they are known without the data."""
     usual = Settings(method=_method(options), dataset=options.dataset, ipc=options.ipc)
     run = with_preset(replace(usual, network=options.network or usual.network), options.preset)
-    names = ("network", "width", "depth", "activation", "norm", "pooling", "validation", "augmentation")
+    network = ("network", "width", "depth", "activation", "norm", "pooling")
+    names = (*network, "validation", "train_images", "augmentation")
     given: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     return replace(run, **given)
 
@@ -142,7 +143,7 @@ def execute(options: Options, console: Console) -> None:
         download=options.download,
         device=device_named(options.device),
         validation=settings.validation,
-        train_images=options.train_images,
+        train_images=settings.train_images,
     )
     settings = resolve(settings, dataset)
     own = settings.trajectory

@@ -163,10 +163,11 @@ def test_an_unknown_kind_lists_the_kinds(capsys):
 
 def test_on_some_of_the_images_the_printed_command_makes_the_experts_and_a_set_is_judged_again(tmp_path, capsys):
     some = ["--train-images", "300", "--experts", str(tmp_path / "experts"), "--out", str(tmp_path / "r")]
-    assert run.main(["--method", "mtt", *RUN, "--expert-training-epochs", "2", "--expert-epochs", "1", *some]) == 2
+    arguments = ["--method", "mtt", *RUN, "--expert-training-epochs", "2", "--expert-epochs", "1", *some]
+    assert run.main(arguments) == 2
     command = capsys.readouterr().err.split("python -m empirical.experts ")[1].split(", or allow")[0].split()
     assert experts.main([*command, "--quiet"]) == 0
-    assert run.main(["--method", "mtt", *RUN, "--expert-training-epochs", "2", "--expert-epochs", "1", *some]) == 0
+    assert run.main(arguments) == 0
     recorded = read(tmp_path / "r")
     assert recorded.config["data"]["sizes"]["train"] < 300
     assert evaluate.main([str(tmp_path / "r")]) == 0
