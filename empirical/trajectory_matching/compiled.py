@@ -2,7 +2,8 @@
 
 A compiled region cannot be differentiated twice from outside, so the forward-mode derivative of the loss along v,
 which is <v, g>, and its reverse-mode derivative are compiled together. Forward mode needs a cross-entropy written out
-(the library's raises there) and group norm (its batch and instance norm have a wrong mixed second derivative).
+(the library's raises there) and group norm (its batch and instance norm have a wrong mixed second derivative);
+the network's norms and poolings are written out too, because the compiler makes faster loops of them.
 """
 
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from empirical.networks import Functional
+from empirical.networks.elementary import elementary
 from empirical.training_gradient import has_batch_norm
 from empirical.trajectory_matching.student import Cotangent, Eager, Loss, Second, TrainingLoss
 
 
 def written_out(loss: TrainingLoss) -> Loss:
     """The same loss by elementary operations only."""
+    functional = Functional(elementary(loss.functional.network))
 
     def value(theta: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        logits = loss.functional(loss.functional.unflatten(theta), inputs)
+        logits = functional(functional.unflatten(theta), inputs)
         shifted = logits - logits.detach().amax(1, keepdim=True)
         log_probabilities = shifted - shifted.exp().sum(1, keepdim=True).log()
         if loss.label_kind == "hard":
