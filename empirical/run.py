@@ -50,6 +50,7 @@ from empirical.progress import EpochCounter, Reporter, duration
 from empirical.results import Results
 from empirical.resuming import TYPED, finished, refuse_other, stored, write_typed
 from empirical.seeds import generator
+from empirical.trajectory_matching.compiled import refuse_uncompilable
 from empirical.trajectory_matching.scores import scores, skipped_share
 from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
 from shared.arguments import read_arguments
@@ -171,6 +172,8 @@ def _refuse_unbuildable(plan: Plan, dataset: Dataset) -> None:
                 f"--memory-budget {settings.memory_budget:g} GB does not hold the pass of one image: "
                 f"at least {math.ceil(least / 1e3) / 1e6:g} is needed"
             )
+        if settings.method in TRAJECTORIES and settings.trajectory.compiled_student:
+            refuse_uncompilable(network, dataset.device)
         correction_of(settings)
         from_noise = settings.initialisation == "noise" and not plan.compared
         smallest = min(dataset.train.class_sizes)

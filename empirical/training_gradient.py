@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from empirical.compiler import compiling
 from empirical.network_cost import measure
 
 CACHE_BYTES = 5 << 20
 """Largest activation of a micro-batch on a CPU."""
-_COMPILED_VERSIONS = 64
-"""Architectures and batch sizes that one process may compile."""
 
 Forward = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 _log = logging.getLogger(__name__)
@@ -55,10 +54,7 @@ def _forward(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor
 @functools.cache
 def _compiled_forward() -> Forward:
     """Compiled once an architecture and batch size: the parameters of a network are arguments to it."""
-    import torch._dynamo
-
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED_VERSIONS)
-    return torch.compile(_forward, dynamic=False)
+    return compiling(_forward)
 
 
 class BatchGradient:

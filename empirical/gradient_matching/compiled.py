@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from empirical.compiler import compiling
+
 Function = Callable[..., Any]
 _cache: WeakKeyDictionary[nn.Module, dict[Function, Function]] = WeakKeyDictionary()
 _shapes: WeakKeyDictionary[nn.Module, set[torch.Size]] = WeakKeyDictionary()
@@ -27,7 +29,7 @@ def compiled_for(network: nn.Module, function: Function) -> Function:
     known = _cache.setdefault(network, {})
     if function in known:
         return known[function]
-    compiled = torch.compile(function, dynamic=False)
+    compiled = compiling(function)
 
     def first(*arguments: Any) -> Any:
         try:

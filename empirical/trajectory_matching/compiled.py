@@ -2,15 +2,16 @@
 
 A compiled region cannot be differentiated twice from outside, so the forward-mode derivative of the loss along v,
 which is <v, g>, and its reverse-mode derivative are compiled together. Forward mode needs a cross-entropy written out
-(the library's raises there) and group norm (its batch and instance norm have a wrong mixed second derivative);
-the network's norms and poolings are written out too, because the compiler makes faster loops of them.
+(the library's raises there) and norms written out or by the library's group norm (its batch, instance and layer norm
+have a wrong mixed second derivative); `networks.elementary` writes out what the compiler makes slow loops of, too.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from empirical.compiler import compiling, refuse_missing
 from empirical.networks import Functional
 from empirical.networks.elementary import elementary
 from empirical.training_gradient import has_batch_norm
@@ -37,6 +38,18 @@ def written_out(loss: TrainingLoss) -> Loss:
     return value
 
 
+def refuse_uncompilable(network: nn.Module, device: torch.device) -> None:
+    """Says before any work that a student of this network cannot be compiled here.
+
+    Raises:
+        ValueError: the network has batch norm, or no compiler works.
+
+    """
+    if has_batch_norm(network):
+        raise ValueError("a compiled student is wrong for batch norm: leave out --compiled-student")
+    refuse_missing(device, "--compiled-student")
+
+
 class Compiled:
     """A `Student`; equal to `Eager` up to rounding. The first call of each batch size compiles (half a minute).
 
@@ -53,7 +66,7 @@ class Compiled:
 
     def __init__(self, loss: TrainingLoss, **options: Any):
         if has_batch_norm(loss.functional.network):
-            raise ValueError("the compiled student is wrong for batch norm; leave out --compiled-student")
+            raise ValueError("a compiled student is wrong for batch norm: leave out --compiled-student")
         value = written_out(loss)
         self._eager = Eager(loss)
 
@@ -67,8 +80,8 @@ class Compiled:
             gradient, loss_value = torch.func.grad_and_value(value)(theta, inputs, labels)
             return loss_value, gradient
 
-        self._first = torch.compile(first, dynamic=False, **options)
-        self._second = torch.compile(second, dynamic=False, **options)
+        self._first = compiling(first, **options)
+        self._second = compiling(second, **options)
 
     def first(self, theta: Tensor, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See `Student`."""

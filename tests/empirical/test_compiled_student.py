@@ -1,5 +1,9 @@
 """The compiled student against double backward, in float64."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -42,6 +46,17 @@ def test_batch_norm_is_refused():
     network = networks.build("convnet", (1, 8, 8), 3, width=4, depth=2, norm="batch")
     with pytest.raises(ValueError, match="batch norm"):
         Compiled(TrainingLoss(Functional(network)))
+
+
+def test_a_run_without_a_compiler_is_refused_in_one_sentence(tmp_path):
+    environment = {**os.environ, "CXX": "/bin/false", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    words = ["--method", "mtt", "--compiled-student", "--device", "cpu", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "empirical.run", *words]
+    found = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 2, found.stderr
+    assert found.stderr.splitlines()[-1].startswith("error: nothing can be compiled for cpu")
+    assert "leave out --compiled-student" in found.stderr
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["cache"])
 
 
 @pytest.mark.slow
