@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from empirical import networks
 from empirical.gradient_matching.class_gradients import Execution, class_gradients
 from empirical.gradient_matching.distances import layerwise
+from empirical.heap import keep_freed_memory
 
 Step = Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -136,8 +137,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--kept-heap", action="store_true", help="keep freed memory, as the commands do, for all")
     parser.add_argument("--bfloat16", action="store_true", help="also the real side in mixed precision")
     options = parser.parse_args()
+    if options.kept_heap:
+        keep_freed_memory()
     torch.set_num_threads(options.threads)
     agreement(options)
     size = f"{options.classes} classes x {options.real} real images"

@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from empirical import networks
 from empirical.correction import SampleDifficultyCorrection
+from empirical.heap import keep_freed_memory
 from empirical.networks import Functional
 from empirical.training import Recipe, train
 from empirical.trajectory_matching.adjoint import InnerStep, SyntheticInputs, pull_back, student_rollout
@@ -181,6 +182,7 @@ def memory_row(arguments: argparse.Namespace, name: str, steps: int) -> dict[str
     command = [sys.executable, "-m", "benchmarks.trajectory_matching", "--memory-of", name, "--steps", str(steps)]
     for option in ("width", "ipc", "depth", "side", "classes", "batch", "chunk", "device"):
         command += [f"--{option}", str(getattr(arguments, option))]
+    command += ["--kept-heap"] * arguments.kept_heap
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -200,11 +202,14 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=["unrolled", "exact", "exact + SDC", "TESLA"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--kept-heap", action="store_true", help="keep freed memory, as the commands do, for all")
     parser.add_argument("--first-order", action="store_true", help="also steps of experts and evaluation networks")
     parser.add_argument("--epochs", type=int, default=5, help="of the first-order training that is timed")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
+    if a.kept_heap:
+        keep_freed_memory()
     if a.memory_of:
         case = make_case(a, a.steps[0])
         once = variants(case, [a.memory_of], a.chunk)[a.memory_of]

@@ -23,6 +23,7 @@ from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
 from empirical.devices import device_named
 from empirical.evaluation import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
+from empirical.heap import keep_freed_memory
 from empirical.progress import EpochCounter, Reporter
 from empirical.synthetic import BadSyntheticSet, SyntheticSet
 from shared.arguments import read_arguments
@@ -187,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = read_arguments(
         lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
     )
+    keep_freed_memory()
     try:
         if options.out is not None and options.out.is_dir():
             raise ValueError(f"{options.out} is a folder; --out names a JSON file")

@@ -20,6 +20,7 @@ from empirical.config import Settings, resolve, with_preset
 from empirical.data.datasets import DataError, load
 from empirical.devices import device_named
 from empirical.evaluation import NetworkChoice
+from empirical.heap import keep_freed_memory
 from empirical.progress import duration
 from empirical.trajectory_matching.experts import (
     AT_ONCE,
@@ -194,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = read_arguments(
         lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.experts", description=__doc__)
     )
+    keep_freed_memory()
     try:
         execute(options, Console())
     except KeyboardInterrupt:

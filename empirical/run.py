@@ -45,6 +45,7 @@ from empirical.evaluation import Evaluation, evaluate, evaluate_whole
 from empirical.experiment import Experiment, correction_of, experts_command, make, missing_experts, prepared
 from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.gradient_matching.methods import METHODS
+from empirical.heap import keep_freed_memory
 from empirical.network_cost import measure
 from empirical.progress import EpochCounter, Reporter, duration
 from empirical.results import Results
@@ -346,6 +347,7 @@ def execute(settings: Settings, console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     warnings.showwarning = plain_warnings()
+    keep_freed_memory()
     try:
         execute(parse(sys.argv[1:] if arguments is None else arguments), Console())
     except KeyboardInterrupt:

@@ -21,6 +21,7 @@ from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole
 from empirical.experiment import Experiment, make, make_together, prepared
+from empirical.heap import keep_freed_memory
 from empirical.paired_distillation import Outcome
 from empirical.sweep.cells import Cell, shares_work
 from empirical.sweep.ledger import clear_failure, folder_of, state_of, stored_state
@@ -91,6 +92,7 @@ def run_group(
         Interrupted: by a signal, after saving.
 
     """
+    keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     with ExitStack() as locks:
