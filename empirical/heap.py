@@ -1,8 +1,8 @@
 """Keeping freed memory for the next pass, instead of handing it back to the system and asking anew.
 
 The C library's allocator maps every large tensor afresh and trims its heap, so that each pass pays for the system's
-clearing of its pages: a quarter of the time of a student's step at width 128 with a hundred images, a tenth at most
-with ten. Kept memory has gaps, so the peak is higher, by 1.6 in the first of these cases and a tenth at most otherwise.
+clearing of its pages: a quarter of the time of a student's step at width 128 with a hundred images, up to a tenth
+of it at smaller sizes. Kept memory has gaps, so the peak is higher: by 1.6 in the first case, by a tenth elsewhere.
 Measured by the option `--kept-heap` of `benchmarks.trajectory_matching` and `benchmarks.gradient_matching`.
 """
 
