@@ -29,5 +29,7 @@ def test_large_tensors_are_not_mapped_anew():
         command = [sys.executable, "-c", PROGRAM, way]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    assert faults("kept") < 1000
-    assert faults("ordinary") > 1000  # 5 x 12288, or 5 x 24 where pages are huge and this cannot tell
+    ordinary = faults("ordinary")
+    if ordinary < 10000:
+        pytest.skip("this system clears memory in larger pieces than pages of 4 KiB")
+    assert faults("kept") < ordinary / 50
