@@ -17,8 +17,9 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+import torch
 from rich.console import Console
 
 from empirical import networks
@@ -33,6 +34,8 @@ from empirical.sweep.forecast import forecast_table
 from empirical.sweep.launch import Local, NotInstalled, launcher_of
 from empirical.sweep.options import Request, blocks_of, parse
 from empirical.sweep.work import data_of
+from empirical.trajectory_matching.compiled import refuse_uncompilable
+from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
 from shared.command import leave, plain_warnings, sentence
 
 GRID = "grid.csv"
@@ -46,10 +49,16 @@ def planned(request: Request) -> list[Cell]:
 
     """
     cells = expand(blocks_of(request.axes), request.settings, data_of)
+    for _ in _networks(cells):
+        pass
+    return cells
+
+
+def _networks(cells: Iterable[Cell]) -> Iterator[tuple[networks.Classifier, torch.device]]:
+    """One network of each architecture, and the device of its data."""
     for s in {(c.settings.network, *c.settings.variant.items()): c.settings for c in cells}.values():
         dataset = data_of(s)
-        networks.build(s.network, dataset.shape, dataset.classes, **s.variant)
-    return cells
+        yield networks.build(s.network, dataset.shape, dataset.classes, **s.variant), dataset.device
 
 
 def execute(request: Request, console: Console) -> int:
@@ -74,6 +83,9 @@ def execute(request: Request, console: Console) -> int:
             console.print(f"{experts}", highlight=False, soft_wrap=True)
         return 0
     refuse_long(missing, common.trajectory.make_experts)
+    if common.trajectory.compiled_student and isinstance(launcher, Local):
+        for network, device in _networks(cell for cell in to_run if cell.settings.method in TRAJECTORIES):
+            refuse_uncompilable(network, device)
     if any((cell.settings.sdc or 0.0) < 0.0 for cell in to_run if not isinstance(cell.settings.sdc, str)):
         print("note: a negative lambda makes the synthetic samples harder, not easier", file=sys.stderr)
     try:

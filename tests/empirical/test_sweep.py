@@ -206,6 +206,7 @@ def test_a_named_sweep_is_restricted_by_what_is_typed() -> None:
         ("--datasets digit", "digits"),
         ("--preset desktop", "nearest"),
         ("--lambdas 1 --asdc 0.1 1", "one of them"),
+        ("--methods mtt --datasets digits --norm batch --compiled-student", "wrong for batch norm"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(

@@ -66,6 +66,7 @@ def test_bad_input(place, capsys):
         (["--threshold", "-1"], "threshold"),
         (["--max-start-epoch", "9"], "need experts of"),
         (["--initialisation", "selected"], "datm"),
+        (["--norm", "batch", "--compiled-student"], "wrong for batch norm"),
         (["--lr-lr", "1e6"], "learning rate fell to 0 or below"),
     ):
         folder = place / f"bad{wrong[0]}"
