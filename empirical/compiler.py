@@ -13,7 +13,7 @@ def compiling(function: Callable[..., Any], **options: Any) -> Callable[..., Any
     """`function`, compiled at its first call and again for every new shape; options as of torch.compile.
 
     The library's own limit is 8 versions of one piece of source text, whatever objects they belong to; the next ones
-    would run without the compiler, and some of those several times slower.
+    would run without the compiler.
     """
     from torch._dynamo import config  # takes seconds: only for those who compile
 

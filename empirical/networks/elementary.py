@@ -1,9 +1,8 @@
 """A network whose convolutions, norms and poolings are written out for the compiler and for forward mode.
 
 The compiler turns sums, means and products into few fused loops, where the library's group norm (a running mean and
-variance) and the backward pass of its average pooling (index arithmetic for every pixel) come out slow. Without a
-compiler they are slower than the library's own. Measured by
-`python -m benchmarks.trajectory_matching --variants exact compiled`.
+variance) and the backward pass of its average pooling (index arithmetic for every pixel) come out slow.
+Measured by `python -m benchmarks.trajectory_matching --variants exact compiled`.
 """
 
 import copy

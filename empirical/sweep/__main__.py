@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from rich.console import Console
@@ -49,16 +49,18 @@ def planned(request: Request) -> list[Cell]:
 
     """
     cells = expand(blocks_of(request.axes), request.settings, data_of)
-    for _ in _networks(cells):
-        pass
+    _built(cells)
     return cells
 
 
-def _networks(cells: Iterable[Cell]) -> Iterator[tuple[networks.Classifier, torch.device]]:
+def _built(cells: Iterable[Cell]) -> list[tuple[networks.Classifier, torch.device]]:
     """One network of each architecture, and the device of its data."""
+    built = []
     for s in {(c.settings.network, *c.settings.variant.items()): c.settings for c in cells}.values():
         dataset = data_of(s)
-        yield networks.build(s.network, dataset.shape, dataset.classes, **s.variant), dataset.device
+        network = networks.build(s.network, dataset.shape, dataset.classes, **s.variant)
+        built.append((network, dataset.device))
+    return built
 
 
 def execute(request: Request, console: Console) -> int:
@@ -84,7 +86,7 @@ def execute(request: Request, console: Console) -> int:
         return 0
     refuse_long(missing, common.trajectory.make_experts)
     if common.trajectory.compiled_student and isinstance(launcher, Local):
-        for network, device in _networks(cell for cell in to_run if cell.settings.method in TRAJECTORIES):
+        for network, device in _built(cell for cell in to_run if cell.settings.method in TRAJECTORIES):
             refuse_uncompilable(network, device)
     if any((cell.settings.sdc or 0.0) < 0.0 for cell in to_run if not isinstance(cell.settings.sdc, str)):
         print("note: a negative lambda makes the synthetic samples harder, not easier", file=sys.stderr)

@@ -38,6 +38,11 @@ def written_out(loss: TrainingLoss) -> Loss:
     return value
 
 
+def _refuse_batch_norm(network: nn.Module) -> None:
+    if has_batch_norm(network):
+        raise ValueError("a compiled student is wrong for batch norm: leave out --compiled-student")
+
+
 def refuse_uncompilable(network: nn.Module, device: torch.device) -> None:
     """Says before any work that a student of this network cannot be compiled here.
 
@@ -45,8 +50,7 @@ def refuse_uncompilable(network: nn.Module, device: torch.device) -> None:
         ValueError: the network has batch norm, or no compiler works.
 
     """
-    if has_batch_norm(network):
-        raise ValueError("a compiled student is wrong for batch norm: leave out --compiled-student")
+    _refuse_batch_norm(network)
     refuse_missing(device, "--compiled-student")
 
 
@@ -65,8 +69,7 @@ class Compiled:
     keeps_gradients = True
 
     def __init__(self, loss: TrainingLoss, **options: Any):
-        if has_batch_norm(loss.functional.network):
-            raise ValueError("a compiled student is wrong for batch norm: leave out --compiled-student")
+        _refuse_batch_norm(loss.functional.network)
         value = written_out(loss)
         self._eager = Eager(loss)
 
