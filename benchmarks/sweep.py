@@ -25,10 +25,12 @@ from pathlib import Path
 
 import torch
 
-from empirical.config import Settings, resolve
 from empirical.data.datasets import Dataset, load
-from empirical.experiment import Experiment, loops_of, make, make_together
-from empirical.gradient_matching.paired import common_share
+from empirical.experiment.experiment import Experiment
+from empirical.experiment.families import family_of
+from empirical.experiment.make import make, make_together
+from empirical.experiment.resolve import resolve
+from empirical.settings.settings import Settings
 from empirical.synthetic import SyntheticSet
 
 Way = Callable[[], list[SyntheticSet]]
@@ -102,7 +104,7 @@ def main() -> None:
                 best[name] = min(cpu, before[0]), min(wall, before[1])
     count = len(COEFFICIENTS)
     print(f"{options.method} {options.dataset} ipc {options.ipc}, width {options.width}, {options.real} real a class")
-    share = common_share(loops_of(resolve(settings, dataset)))
+    share = family_of(resolved := resolve(settings, dataset)).shared(resolved) or 0.0
     print(f"  real gradients common to all coefficients in {share:.0%} of the steps")
     for name, (cpu, wall) in best.items():
         runs = {"one": "one run", "together": f"{count} together", "separate": f"{count} separate"}[name]

@@ -6,22 +6,31 @@ status: 0; 2 for bad input; 3 for missing or unusable data; 130 if stopped (what
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
 
-from empirical import cost, networks
+from empirical import networks
 from empirical.checkpoint import FolderInUse, Lock
-from empirical.checks import nearest
-from empirical.config import Settings, resolve, with_preset
 from empirical.data.datasets import DataError, load
 from empirical.devices import device_named
 from empirical.evaluation import NetworkChoice
+from empirical.experiment import cost
+from empirical.experiment.experts import (
+    TrajectoryMatchingSettings,
+    expert_folder,
+    expert_kind,
+    expert_recipe,
+    whitened,
+)
+from empirical.experiment.families import names, nearest
+from empirical.experiment.resolve import resolve, with_preset
 from empirical.heap import keep_freed_memory
 from empirical.progress import duration
+from empirical.settings.settings import NETWORK_VARIANT, Settings, narrowed
 from empirical.trajectory_matching.experts import (
     AT_ONCE,
     Kind,
@@ -30,8 +39,6 @@ from empirical.trajectory_matching.experts import (
     missing_experts,
     train_experts,
 )
-from empirical.trajectory_matching.make import expert_folder, expert_recipe, whitened
-from empirical.trajectory_matching.settings import METHODS
 from shared.arguments import read_arguments
 from shared.command import leave, refuse_folder, sentence
 
@@ -113,10 +120,10 @@ def _method(options: Options) -> str:
 
     """
     if options.method is None:
-        return "ftd" if options.kind == "flat" else "mtt"
-    if options.method not in METHODS:
-        raise nearest("method", options.method, METHODS)
-    kind = METHODS[options.method].experts
+        return next(name for name in names("trajectory") if expert_kind(name) == (options.kind or "sgd"))
+    if options.method not in names("trajectory"):
+        raise nearest("method", options.method, names("trajectory"))
+    kind = expert_kind(options.method)
     if options.kind not in (None, kind):
         raise ValueError(f"experts of {options.method} are of kind {kind}, not {options.kind}: leave one of both out")
     return options.method
@@ -126,9 +133,8 @@ def _settings(options: Options) -> Settings:
     """Of the run that the experts are for, as far as they are known without the data."""
     usual = Settings(method=_method(options), dataset=options.dataset, ipc=options.ipc)
     run = with_preset(replace(usual, network=options.network or usual.network), options.preset)
-    network = ("network", "width", "depth", "activation", "norm", "pooling")
-    names = (*network, "validation", "train_images", "augmentation")
-    given: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    taken = ("network", *NETWORK_VARIANT, "validation", "train_images", "augmentation")
+    given: dict[str, Any] = {n: getattr(options, n) for n in taken if getattr(options, n) is not None}
     return replace(run, **given)
 
 
@@ -146,13 +152,12 @@ def execute(options: Options, console: Console) -> None:
         validation=settings.validation,
         train_images=settings.train_images,
     )
-    settings = resolve(settings, dataset)
-    own = settings.trajectory
-    usual = expert_recipe(settings.method, own, settings.augmentation or "none")
-    names = ("rate", "batch", "rho", "alpha")
-    given: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
-    recipe = replace(usual, **given)
-    count, epochs = options.count or own.expert_count or 1, options.epochs or own.expert_training_epochs or 1
+    run = narrowed(resolve(settings, dataset), TrajectoryMatchingSettings)
+    own, settings = run.trajectory, run
+    recipe = expert_recipe(run)
+    given: dict[str, Any] = {f.name: getattr(options, f.name, None) for f in fields(recipe)}
+    recipe = replace(recipe, **{n: v for n, v in given.items() if v is not None and n not in ("kind", "augmentation")})
+    count, epochs = options.count or own.expert_count, options.epochs or own.expert_training_epochs
     zca = own.zca if options.zca is None else options.zca
     choice = NetworkChoice(settings.network, settings.variant)
     network = networks.build(choice.name, dataset.shape, dataset.classes, **choice.variant).to(dataset.device)

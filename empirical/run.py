@@ -13,8 +13,6 @@ Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a loss or 
 import empirical.waiting  # noqa: F401
 # isort: on
 
-import argparse
-import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,40 +24,37 @@ import torch
 import tyro
 from rich.console import Console
 
-from empirical import cost, networks, synthetic
+from empirical import networks, synthetic
 from empirical.checkpoint import FolderInUse, Lock
-from empirical.checks import DISTILLED, check
-from empirical.config import (
-    PUBLISHED,
-    Settings,
-    presets,
-    published_coefficient,
-    resolve,
-    with_preset,
-)
 from empirical.coresets import Random
 from empirical.data.datasets import DataError, Dataset, load
 from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole
-from empirical.experiment import Experiment, correction_of, experts_command, make, missing_experts, prepared
-from empirical.gradient_matching.hard_threshold import HardThreshold
-from empirical.gradient_matching.methods import METHODS
+from empirical.experiment import cost
+from empirical.experiment.checks import check
+from empirical.experiment.coresets import RANDOM
+from empirical.experiment.cost import LONG
+from empirical.experiment.experiment import Experiment, correction_of
+from empirical.experiment.experts import experts_command, experts_missing
+from empirical.experiment.families import Method, family_of, method_named, unread
+from empirical.experiment.help import description
+from empirical.experiment.make import make
+from empirical.experiment.resolve import published_coefficient, resolve, with_preset
+from empirical.experiment.resuming import TYPED, finished, refuse_other, stored, write_typed
+from empirical.experiment.whole import WHOLE
 from empirical.heap import keep_freed_memory
-from empirical.network_cost import measure
+from empirical.plugins import load_plugins, refuse_unloaded
 from empirical.progress import EpochCounter, Reporter, duration
 from empirical.results import Results
-from empirical.resuming import TYPED, finished, refuse_other, stored, write_typed
 from empirical.seeds import generator
-from empirical.trajectory_matching.compiled import refuse_uncompilable
+from empirical.settings.presets import presets
+from empirical.settings.roles import typed_flags
+from empirical.settings.settings import PUBLISHED, Resolved, Settings
 from empirical.trajectory_matching.scores import scores, skipped_share
-from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
 from shared.arguments import read_arguments
 from shared.command import leave, plain_warnings, refuse_folder, sentence
 from shared.records import CONFIG, SUMMARY, read, write_config, write_summary
-
-LONG = 600.0
-"""Seconds from which a run says beforehand what is smaller."""
 
 
 def _bare_flag(arguments: Sequence[str]) -> list[str]:
@@ -89,22 +84,32 @@ def parse(arguments: Sequence[str]) -> Settings:
         SystemExit: status 2, unknown flag or a value of the wrong type.
 
     """
+    load_plugins(arguments)
     arguments = _bare_flag(arguments)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("dataset", "preset", "out", "method", "ipc", "network"):
-        first.add_argument(f"--{name}", nargs="?")  # a value that is missing is the full parser's to report
-    first.add_argument("--resume", action="store_true")
-    known, _ = first.parse_known_args(arguments)
-    if known.resume and known.out and not (known.dataset or known.preset):
-        defaults = Settings(**stored(Path(known.out)))
+    typed = typed_flags(arguments)
+    first = _read([a for a in arguments if a not in ("-h", "--help")], Settings())
+    if first.resume and first.out and not typed & {"dataset", "preset"}:
+        earlier = stored(first.out)
+        refuse_unloaded(earlier.pop("plugin", None) or (), first.out)
+        defaults = Settings(**earlier)
     else:
-        cell = {name: getattr(known, name) for name in ("dataset", "method", "network") if getattr(known, name)}
-        ipc = int(known.ipc) if (known.ipc or "").isdecimal() else Settings().ipc
-        settings = replace(Settings(), ipc=ipc, **cell)
-        defaults = with_preset(settings, known.preset)
+        # What was typed stays; the second reading puts it over the preset's values.
+        defaults = with_preset(first, first.preset if "preset" in typed else None)
+    settings = _read(arguments, defaults)
+    for told in unread(arguments, [settings]):
+        print(f"note: {told}", file=sys.stderr)
+    return settings
+
+
+def _read(arguments: Sequence[str], defaults: Settings) -> Settings:
+    """What the parser makes of the arguments, over defaults."""
     return read_arguments(
         lambda: tyro.cli(
-            Settings, args=arguments, default=defaults, prog="python -m empirical.run", description=__doc__
+            Settings,
+            args=list(arguments),
+            default=defaults,
+            prog="python -m empirical.run",
+            description=description(__doc__ or ""),
         )
     )
 
@@ -139,13 +144,18 @@ class Plan:
     beside.
     """
 
-    variants: dict[str, Settings]
+    variants: dict[str, Resolved]
     compared: bool
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> Resolved:
         """Those that were asked for."""
         return next(iter(self.variants.values()))
+
+    @property
+    def method(self) -> Method:
+        """What was asked for."""
+        return method_named(self.settings.method)
 
     def folder(self, root: Path, variant: str, repetition: int) -> Path:
         """Where a set is stored: the root itself, unless there are several repetitions or variants."""
@@ -157,7 +167,7 @@ class Plan:
 def _plan(settings: Settings, dataset: Dataset) -> Plan:
     plain = settings.sdc is None and settings.asdc is None
     variants = {settings.method if plain else f"{settings.method} + SDC": resolve(settings, dataset)}
-    if settings.compare and plain and settings.method in DISTILLED:
+    if settings.compare and plain and "distilled" in method_named(settings.method).tags:
         corrected = resolve(replace(settings, sdc="published"), dataset)
         variants[f"{settings.method} + SDC {corrected.sdc:g}"] = corrected
     return Plan(variants, settings.compare)
@@ -166,33 +176,24 @@ def _plan(settings: Settings, dataset: Dataset) -> Plan:
 def _refuse_unbuildable(plan: Plan, dataset: Dataset) -> None:
     """Builds once what is built again later, so that nothing is refused after work has begun."""
     for settings in plan.variants.values():
-        network = networks.build(settings.network, dataset.shape, dataset.classes, **settings.variant)
-        least = cost.graph_bytes(measure(network, dataset.shape))
-        if settings.method in METHODS and settings.memory_budget * 1e9 < least:
-            raise ValueError(
-                f"--memory-budget {settings.memory_budget:g} GB does not hold the pass of one image: "
-                f"at least {math.ceil(least / 1e3) / 1e6:g} is needed"
-            )
-        if settings.method in TRAJECTORIES and settings.trajectory.compiled_student:
-            refuse_uncompilable(network, dataset.device)
+        networks.build(settings.network, dataset.shape, dataset.classes, **settings.variant)
+        family_of(settings).refuse(settings, dataset)
         correction_of(settings)
         from_noise = settings.initialisation == "noise" and not plan.compared
         smallest = min(dataset.train.class_sizes)
-        if settings.ipc > smallest and settings.method != "whole" and not from_noise:
+        if settings.ipc > smallest and plan.method is not WHOLE and not from_noise:
             label = dataset.class_names[dataset.train.class_sizes.index(smallest)]
             raise ValueError(
                 f"--ipc {settings.ipc} needs as many real images of each class, but class {label} of "
                 f"{dataset.name} has {smallest} for training"
             )
-        if settings.hard_threshold is not None:
-            HardThreshold(settings.hard_threshold)
 
 
 def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -> None:
     """Settings, cost and expected time on this device."""
     settings = plan.settings
     experiment = Experiment(settings, dataset, Path(), settings.seed)
-    missing = missing_experts(experiment)
+    missing = experts_missing(experiment)
     network = experiment.network()
     distillations = len(plan.variants) * settings.repetitions
     expected = cost.estimate(settings, dataset, network, distillations, plan.compared, missing)
@@ -267,7 +268,10 @@ def _whole(experiment: Experiment) -> Evaluation:
 def _make_and_evaluate(experiment: Experiment, name: str) -> dict[str, Evaluation]:
     """Of trajectory matching three numbers from its evaluation points, else the evaluation of what was made."""
     made = make(experiment)
-    recorded = read(experiment.folder).metrics() if experiment.settings.method in TRAJECTORIES else []
+    if made is None:  # of the training images themselves there is nothing to judge again
+        return {name: _whole(experiment)}
+    along = family_of(experiment.settings).judged_along
+    recorded = read(experiment.folder).metrics() if along else []
     points = scores(recorded, experiment.choice.name)
     more: dict[str, Any] = {}
     if points is None:
@@ -290,21 +294,17 @@ def _run(plan: Plan, dataset: Dataset, folder: Path) -> Results:
     for repetition in range(settings.repetitions):
         seed = settings.seed + repetition
         here = Experiment(settings, dataset, folder, seed)
-        if plan.compared and settings.method != "random":
+        if plan.compared and plan.method is not RANDOM:
             chosen = Random()(dataset, settings.ipc, generator(seed, "coreset"))
-            results.add("random", _evaluated(chosen, here, "random images"))
+            results.add(RANDOM.name, _evaluated(chosen, here, "random images"))
         for name, variant in plan.variants.items():
-            if variant.method == "whole":
-                write_config(folder, variant, seed=seed, device=str(dataset.device), data=dataset.describe())
-                results.add("whole", _whole(here))
-                continue
             own = Experiment(variant, dataset, plan.folder(folder, name, repetition), seed)
             for label, evaluation in (finished(own) or _make_and_evaluate(own, name)).items():
                 results.add(label, evaluation)
     if settings.repetitions > 1:
         write_config(folder, settings, device=str(dataset.device), data=dataset.describe())
-    if plan.compared and settings.method != "whole":
-        results.add("whole", _whole(Experiment(settings, dataset, folder, settings.seed)))
+    if plan.compared and plan.method is not WHOLE:
+        results.add(WHOLE.name, _whole(Experiment(settings, dataset, folder, settings.seed)))
     return results
 
 
@@ -330,7 +330,7 @@ def execute(settings: Settings, console: Console) -> None:
     _announce(plan, dataset, settings, console)
     if settings.dry_run:
         return
-    dataset = prepared(plan.settings, dataset)
+    dataset = family_of(plan.settings).prepared(plan.settings, dataset)
     plan = _plan(settings, dataset)
     with Lock(folder):
         _refuse_used(folder, settings)

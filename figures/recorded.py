@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from empirical.checks import CORESETS
+from empirical.experiment import coresets, whole
+from empirical.experiment.families import methods
 from shared.agreement import Cell, cell_of, disagreement, short
 from shared.records import BadRecord, Run, failure_of, select
 
@@ -149,9 +150,12 @@ def _check_agreement(first: Recorded, second: Recorded) -> None:
         )
 
 
+_CHOSEN = {method.name for method in methods(*coresets.FAMILY.tags & {"coreset"}, *whole.WHOLE.tags)}
+
+
 def distilled(cells: Cells) -> Cells:
     """The cells whose method distils."""
-    return {cell: variants for cell, variants in cells.items() if cell[1] not in CORESETS}
+    return {cell: variants for cell, variants in cells.items() if cell[1] not in _CHOSEN}
 
 
 def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:

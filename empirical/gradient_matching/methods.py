@@ -5,13 +5,13 @@
 
 g is the gradient of mean cross-entropy with respect to all parameters, S_c the synthetic and T_c a batch of
 real images of class c. DSA and DSAC augment both of a class by one draw (Zhao, Mopuri & Bilen, ICLR 2021;
-Zhao & Bilen, ICML 2021; Lee et al., ICML 2022). A new method is one row of `METHODS`, or any other object
-with the `MatchingLoss` face.
+Zhao & Bilen, ICML 2021; Lee et al., ICML 2022). The methods are rows of the table in
+`empirical.experiment.gradient_matching`; another loss is any object with the `MatchingLoss` face.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -168,27 +168,3 @@ def _of_batches(gradients: Gradients, contrastive: bool) -> Gradients:
     if contrastive:
         return Gradients([g.mean((0, 1)) for g in gradients])
     return Gradients([g.mean(1) for g in gradients], 1)
-
-
-@dataclass(frozen=True)
-class MethodSettings:
-    """What tells the published methods apart.
-
-    Attributes:
-        contrastive: see the module's text.
-        augmented: whether matching, network training and evaluation use differentiable siamese augmentation.
-        initialisation: what the synthetic images start from.
-
-    """
-
-    contrastive: bool
-    augmented: bool
-    initialisation: Literal["noise", "real"]
-
-
-METHODS: dict[str, MethodSettings] = {
-    "dc": MethodSettings(contrastive=False, augmented=False, initialisation="noise"),
-    "dsa": MethodSettings(contrastive=False, augmented=True, initialisation="real"),
-    "dcc": MethodSettings(contrastive=True, augmented=False, initialisation="real"),
-    "dsac": MethodSettings(contrastive=True, augmented=True, initialisation="real"),
-}

@@ -19,13 +19,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import torch
 from rich.console import Console
 
 from empirical import networks
 from empirical.data.datasets import DataError
 from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
+from empirical.experiment.families import family_of, unread
 from empirical.progress import Reporter
 from empirical.sweep import ledger
 from empirical.sweep.cells import Cell, expand, groups
@@ -34,8 +34,6 @@ from empirical.sweep.forecast import forecast_table
 from empirical.sweep.launch import Local, NotInstalled, launcher_of
 from empirical.sweep.options import Request, blocks_of, parse
 from empirical.sweep.work import data_of
-from empirical.trajectory_matching.compiled import refuse_uncompilable
-from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
 from shared.command import leave, plain_warnings, sentence
 
 GRID = "grid.csv"
@@ -49,18 +47,21 @@ def planned(request: Request) -> list[Cell]:
 
     """
     cells = expand(blocks_of(request.axes), request.settings, data_of)
-    _built(cells)
+    _build(cells)
     return cells
 
 
-def _built(cells: Iterable[Cell]) -> list[tuple[networks.Classifier, torch.device]]:
-    """One network of each architecture, and the device of its data."""
-    built = []
+def _build(cells: Iterable[Cell]) -> None:
+    """One network of each architecture, so that what cannot be built is refused beforehand."""
     for s in {(c.settings.network, *c.settings.variant.items()): c.settings for c in cells}.values():
         dataset = data_of(s)
-        network = networks.build(s.network, dataset.shape, dataset.classes, **s.variant)
-        built.append((network, dataset.device))
-    return built
+        networks.build(s.network, dataset.shape, dataset.classes, **s.variant)
+
+
+def _refuse_unmakeable(cells: Iterable[Cell]) -> None:
+    """What data and device tell of each method and architecture, before any work."""
+    for s in {(c.settings.method, c.settings.network, *c.settings.variant.items()): c.settings for c in cells}.values():
+        family_of(s).refuse(s, data_of(s))
 
 
 def execute(request: Request, console: Console) -> int:
@@ -69,6 +70,8 @@ def execute(request: Request, console: Console) -> int:
     device_named(common.device)
     cells = planned(request)
     ledger.refuse_other_settings(root, cells)
+    for told in unread(request.arguments, [cell.settings for cell in cells]):
+        print(f"note: {told}", file=sys.stderr)
     if axes.status:
         _show(request, cells, console)
         return 0
@@ -85,10 +88,9 @@ def execute(request: Request, console: Console) -> int:
             console.print(f"{experts}", highlight=False, soft_wrap=True)
         return 0
     refuse_long(missing, common.trajectory.make_experts)
-    if common.trajectory.compiled_student and isinstance(launcher, Local):
-        for network, device in _built(cell for cell in to_run if cell.settings.method in TRAJECTORIES):
-            refuse_uncompilable(network, device)
-    if any((cell.settings.sdc or 0.0) < 0.0 for cell in to_run if not isinstance(cell.settings.sdc, str)):
+    if isinstance(launcher, Local):
+        _refuse_unmakeable(to_run)
+    if any(cell.coefficient < 0.0 for cell in to_run):
         print("note: a negative lambda makes the synthetic samples harder, not easier", file=sys.stderr)
     try:
         with Reporter("sweep", sum(map(len, left)), quiet=common.quiet) as reporter:

@@ -9,20 +9,17 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from empirical.checks import CORESETS
-from empirical.config import PUBLISHED, Settings, identity, published_coefficient, resolve
 from empirical.data.datasets import Dataset
-from empirical.experiment import TOGETHER, loops_of
-from empirical.gradient_matching.paired import common_share
+from empirical.experiment.families import family_of, method_named
+from empirical.experiment.resolve import published_coefficient, resolve
+from empirical.settings.identity import identity, judgement
+from empirical.settings.roles import roles
+from empirical.settings.settings import PUBLISHED, Resolved, Settings
 from empirical.sweep.options import Block, Coefficient
 from shared.records import plain
 
 SHARING = 0.5
 """Share of common real gradients from which the coefficients of a seed are one job, and not one each."""
-_JUDGED = ("eval_networks", "eval_epochs", "eval_augmentation", "whole_epochs")
-_JUDGED_IF_CHANGED = ("eval_batch", "whole_batch")
-"""Count where they are not the default, so that folders older than these settings keep their names."""
-_SPEED_ONLY = ("strategy", "compiled")
 
 DataOf = Callable[[Settings], Dataset]
 
@@ -37,20 +34,18 @@ class Cell:
 
     """
 
-    settings: Settings
+    settings: Resolved
     fingerprint: str
 
     @property
     def coefficient(self) -> float:
         """Lambda; 0 without a correction."""
-        return float(self.settings.sdc or 0.0)
+        return self.settings.sdc or 0.0
 
     def digest(self, without: Sequence[str] = ()) -> str:
         """Hash of all that the set and its accuracies depend on, but for what is left out."""
-        changed = [n for n in _JUDGED_IF_CHANGED if getattr(self.settings, n) != getattr(Settings(), n)]
-        judged = {name: getattr(self.settings, name) for name in (*_JUDGED, *changed)}
-        content = {**identity(self.settings), **judged}
-        for name in (*without, *_SPEED_ONLY):
+        content = {**identity(self.settings), **judgement(self.settings)}
+        for name in (*without, *(name for name, role in roles(Settings).items() if role.speed)):
             content.pop(name)
         text = json.dumps(plain({**content, "data": self.fingerprint}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -60,7 +55,7 @@ class Cell:
         """Of the folder: what a reader looks for, and the hash."""
         s = self.settings
         parts = [Path(s.dataset).name, s.method, f"ipc{s.ipc}", f"lambda{self.coefficient:g}", f"seed{s.seed}"]
-        if s.method == "whole":
+        if not has_ipc(s.method):
             parts.remove(f"ipc{s.ipc}")
         return "-".join([*parts, self.digest()[:10]])
 
@@ -76,16 +71,17 @@ def expand(
         data_of: settings -> the data set they name.
 
     Raises:
-        ValueError: settings that `empirical.checks.check` refuses; DataError: data that is not there.
+        ValueError: settings that `empirical.experiment.checks` refuses; DataError: data that is not there.
 
     """
     found: dict[str, Cell] = {}
     for block in blocks:
         for dataset, method, ipc, seed in product(block.datasets, block.methods, block.ipcs, block.seeds):
             base = replace(settings_of(dataset), method=method, ipc=ipc, seed=seed)
-            if method == "whole":
+            if not has_ipc(method):
                 base = replace(base, ipc=1)
-            lambdas: tuple[Coefficient, ...] = (0.0,) if method in CORESETS else block.lambdas
+            corrected = "distilled" in method_named(method).tags
+            lambdas: tuple[Coefficient, ...] = block.lambdas if corrected else (0.0,)
             data = data_of(base)
             for coefficient in lambdas:
                 if coefficient == PUBLISHED:
@@ -97,9 +93,15 @@ def expand(
     return list(found.values())
 
 
-def shares_work(settings: Settings) -> bool:
+def has_ipc(method: str) -> bool:
+    """Whether a method makes sets of some number of images a class; the whole training set has none."""
+    return "set" in method_named(method).tags
+
+
+def shares_work(settings: Resolved) -> bool:
     """Whether coefficients are worth running together."""
-    return settings.method in TOGETHER and settings.asdc is None and common_share(loops_of(settings)) >= SHARING
+    share = family_of(settings).shared(settings)
+    return share is not None and settings.asdc is None and share >= SHARING
 
 
 def groups(cells: Iterable[Cell], separate: bool = False) -> list[list[Cell]]:

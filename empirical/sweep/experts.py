@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from empirical import cost
-from empirical.config import Settings
 from empirical.data.datasets import Dataset
-from empirical.experiment import Experiment, experts_command, missing_experts
+from empirical.experiment import cost
+from empirical.experiment.cost import LONG
+from empirical.experiment.experiment import Experiment
+from empirical.experiment.experts import experts_command, experts_missing
 from empirical.progress import duration
-from empirical.run import LONG
+from empirical.settings.settings import Settings
 from empirical.sweep.cells import Cell
-from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,14 @@ def missing_of(cells: Iterable[Cell], data_of: Callable[[Settings], Dataset]) ->
         BadExpert: experts are there, but made otherwise.
 
     """
-    needing = {experts_command(c.settings): c.settings for c in cells if c.settings.method in TRAJECTORIES}
+    needing = {experts_command(c.settings): c.settings for c in cells}
     found = []
     for command, settings in needing.items():
+        if not command:
+            continue
         dataset = data_of(settings)
         experiment = Experiment(settings, dataset, Path(), settings.seed)
-        count = missing_experts(experiment)
+        count = experts_missing(experiment)
         if count:
             network = experiment.network()
             flop = cost.estimate(settings, dataset, network, 1, False, count).flop["experts"]

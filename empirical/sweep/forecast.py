@@ -8,14 +8,14 @@ from pathlib import Path
 
 from rich.table import Table
 
-from empirical import cost
-from empirical.checks import DISTILLED
-from empirical.config import Settings
 from empirical.data.datasets import Dataset
-from empirical.experiment import Experiment, loops_of
-from empirical.gradient_matching.paired import common_share
+from empirical.experiment import cost
+from empirical.experiment.experiment import Experiment
+from empirical.experiment.families import family_of
+from empirical.network_cost import measure
 from empirical.progress import duration
-from empirical.sweep.cells import Cell, shares_work
+from empirical.settings.settings import Settings
+from empirical.sweep.cells import Cell, has_ipc, shares_work
 
 ROW_BYTES = 330
 """A step's line in metrics.jsonl."""
@@ -43,15 +43,16 @@ def group_forecast(group: Sequence[Cell], dataset: Dataset, speed: float) -> For
     settings = group[0].settings
     network = Experiment(settings, dataset, Path(), settings.seed).network()
     flop = dict(cost.estimate(settings, dataset, network, 1, False).flop)
-    if len(group) > 1 and shares_work(settings):
-        share = common_share(loops_of(settings))
+    builder = family_of(settings)
+    share = builder.shared(settings)
+    if share is not None and len(group) > 1 and shares_work(settings):
         flop["real gradients"] *= share / len(group) + 1 - share
     channels, height, width = dataset.shape
     images = 4 * dataset.classes * settings.ipc * channels * height * width
     parameters = 4 * sum(p.numel() for p in network.parameters())
     disk = FILES_BYTES + images
-    if settings.method in DISTILLED:
-        disk += 2 * images + parameters + ROW_BYTES * settings.iterations * (settings.matching_steps or 1)
+    if rows := builder.work(settings, dataset, measure(network, dataset.shape)).rows:
+        disk += 2 * images + parameters + ROW_BYTES * rows
     return Forecast(len(group) * sum(flop.values()) / speed, len(group) * float(disk))
 
 
@@ -81,7 +82,7 @@ def forecast_table(
     drawn = Table("data set", "method", "ipc", "cells", "jobs", "time of one worker", "MB", title="to be run")
     total = [sum(column) for column in zip(*sums.values(), strict=True)] or [0, 0, 0.0, 0.0]
     for (dataset_name, method, ipc), row in sums.items():
-        shown = "-" if method == "whole" else str(ipc)
+        shown = str(ipc) if has_ipc(method) else "-"
         drawn.add_row(dataset_name, method, shown, *_shown(row))
     drawn.add_section()
     drawn.add_row("all", "", "", *_shown(total))

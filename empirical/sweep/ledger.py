@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.table import Table
 
-from empirical.sweep.cells import Cell
+from empirical.sweep.cells import Cell, has_ipc
 from shared.agreement import cell_of, disagreement, short
 from shared.grid import write_csv
 from shared.records import CONFIG, FAILURE, SUMMARY, failure_of, plain, read
@@ -139,6 +139,6 @@ def tables(root: Path, cells: Sequence[Cell]) -> list[Table]:
             failures.add_row(cell.name, state.name, state.reason)
     overview = Table("data set", "method", "ipc", *STATES, title=f"{len(cells)} cells in {root}")
     for (dataset, method, ipc), states in counts.items():
-        shown = "-" if method == "whole" else str(ipc)
+        shown = str(ipc) if has_ipc(method) else "-"
         overview.add_row(dataset, method, shown, *(str(states[name] or "") for name in STATES))
     return [overview, failures] if failures.row_count else [overview]

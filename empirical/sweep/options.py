@@ -13,14 +13,16 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
-from empirical.checks import ALL_METHODS, nearest
-from empirical.config import PUBLISHED, Settings, with_preset
+from empirical.experiment.families import method_named, nearest
+from empirical.experiment.help import description
+from empirical.experiment.resolve import with_preset
+from empirical.plugins import load_plugins
+from empirical.settings.roles import role_of
+from empirical.settings.settings import PUBLISHED, Settings
 from shared.arguments import read_arguments
 
 Coefficient = float | Literal["published"]
 AXES = ("methods", "datasets", "ipcs", "lambdas", "seeds")
-SWEPT = ("method", "dataset", "ipc", "sdc", "seed", "preset", "repetitions", "compare", "resume")
-"""Settings of a single run that a sweep sets itself."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _default(own: Field[Any]) -> Any:
 def _common() -> type:
     """The settings of a single run without those that are swept."""
     hints = get_type_hints(Settings)
-    kept = [(f.name, hints[f.name], _default(f)) for f in fields(Settings) if f.name not in SWEPT]
+    kept = [(f.name, hints[f.name], _default(f)) for f in fields(Settings) if not role_of(f).axis]
     made = make_dataclass("Common", kept, frozen=True)
     made.__doc__ = Settings.__doc__
     return made
@@ -131,8 +133,8 @@ def blocks_of(axes: Axes) -> list[Block]:
         if value != PUBLISHED and not math.isfinite(float(value)):
             raise ValueError(f"--lambdas takes finite numbers or published, not {value}")
     for method in typed.get("methods", ()):
-        if method not in ALL_METHODS and axes.sweep is None:
-            raise nearest("method", method, ALL_METHODS)
+        if axes.sweep is None:
+            method_named(method)
     if axes.sweep is None:
         return [Block(**typed)]
     if axes.sweep not in named():
@@ -144,7 +146,7 @@ def blocks_of(axes: Axes) -> list[Block]:
             values[name] = tuple(v for v in values[name] if v in typed.get(name, values[name]))
         if "lambdas" in typed and values["lambdas"] != (0.0,):
             values["lambdas"] = typed["lambdas"]
-        if "seeds" in typed and values["methods"] != ("whole",):
+        if "seeds" in typed and any("set" in method_named(name).tags for name in values["methods"]):
             values["seeds"] = typed["seeds"]
         if values["methods"] and values["datasets"] and values["ipcs"]:
             blocks.append(Block(**values))
@@ -203,7 +205,9 @@ def _parsed(arguments: Sequence[str], axes: Axes, common: Any) -> Command:
             args=list(arguments),
             default=Command(axes, common),
             prog="python -m empirical.sweep",
-            description="Runs what is missing of a grid of experiments; the same command again goes on with it.",
+            description=description(
+                "Runs what is missing of a grid of experiments; the same command again goes on with it."
+            ),
         )
     )
 
@@ -216,6 +220,7 @@ def parse(arguments: Sequence[str]) -> Request:
         SystemExit: status 2, unknown flag or a value of the wrong type.
 
     """
+    load_plugins(arguments)
     single = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     plural = {"method": "methods", "dataset": "datasets", "ipc": "ipcs", "sdc": "lambdas", "seed": "seeds"}
     for name in plural:

@@ -15,19 +15,22 @@ import torch
 
 from empirical import synthetic
 from empirical.checkpoint import FolderInUse, Lock
-from empirical.config import Settings
 from empirical.data.datasets import Dataset, load
 from empirical.devices import device_named
 from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole
-from empirical.experiment import Experiment, make, make_together, prepared
+from empirical.experiment.experiment import Experiment
+from empirical.experiment.experts import whitened
+from empirical.experiment.families import family_of
+from empirical.experiment.make import make, make_together
 from empirical.heap import keep_freed_memory
 from empirical.paired_distillation import Outcome
+from empirical.plugins import load_plugins
+from empirical.settings.settings import Resolved, Settings
 from empirical.sweep.cells import Cell, shares_work
 from empirical.sweep.ledger import clear_failure, folder_of, state_of, stored_state
-from empirical.trajectory_matching.make import whitened
 from empirical.trajectory_matching.scores import scores
-from shared.records import read, write_config, write_failure, write_summary
+from shared.records import read, write_failure, write_summary
 
 EXPERTS_SECONDS = 0.5
 """Between two looks at experts that another worker is making."""
@@ -64,10 +67,10 @@ def data_of(settings: Settings) -> Dataset:
     return _load(_source(settings))
 
 
-def prepared_data_of(settings: Settings) -> Dataset:
+def prepared_data_of(settings: Resolved) -> Dataset:
     """The same as the method sees it: whitened where it asks for that."""
     dataset = data_of(settings)
-    as_it_is = prepared(settings, dataset, fitted=False) is dataset
+    as_it_is = family_of(settings).prepared(settings, dataset, fitted=False) is dataset
     return dataset if as_it_is else _whitened(_source(settings))
 
 
@@ -92,6 +95,7 @@ def run_group(
         Interrupted: by a signal, after saving.
 
     """
+    load_plugins()  # this may be a process of its own
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -167,11 +171,6 @@ def _experiment(cell: Cell, root: Path) -> Experiment:
 
 def _made(experiment: Experiment) -> synthetic.SyntheticSet | Diverged | None:
     """None: the whole training set, of which nothing is made."""
-    if experiment.settings.method == "whole":
-        dataset = experiment.dataset
-        described = {"seed": experiment.seed, "device": str(dataset.device), "data": dataset.describe()}
-        write_config(experiment.folder, experiment.settings, **described)
-        return None
     while True:
         try:
             return make(experiment)

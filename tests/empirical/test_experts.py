@@ -7,18 +7,21 @@ import pytest
 import torch
 
 from empirical import networks
-from empirical.config import Settings, identity, resolve, with_preset
 from empirical.data.datasets import load
 from empirical.distillation import Diverged, Step, distil
 from empirical.evaluation import NetworkChoice
+from empirical.experiment.families import names
+from empirical.experiment.resolve import resolve, with_preset
 from empirical.matched import Matched, StepFailed
+from empirical.settings.identity import identity
+from empirical.settings.settings import Settings
+from empirical.settings.trajectory_presets import row
 from empirical.synthetic import SyntheticSet
 from empirical.trajectory_matching.expert_file import BadExpert, ExpertFile, file_of, write
 from empirical.trajectory_matching.experts import ExpertPool, ExpertRecipe, train_experts
 from empirical.trajectory_matching.experts import identity as identity_of
 from empirical.trajectory_matching.scores import scores, skipped_share
 from empirical.trajectory_matching.selection import correct_images, mean_logits
-from empirical.trajectory_matching.settings import METHODS, row
 from empirical.trajectory_matching.sharpness import Gsam, orthogonal_part, perturbation
 from empirical.trajectory_matching.starts import StartEpochs
 
@@ -144,7 +147,7 @@ def test_published_rows_and_resolution():
     assert (settings.iterations, settings.eval_networks, settings.eval_batch) == (10000, 5, 128)
     assert settings.width == 128 and settings.learning_rate == 100
     assert row("ftd", "cifar100", 50, "published")["ema_decay"] == 0.999
-    for method in METHODS:
+    for method in names("trajectory"):
         done = resolve(with_preset(Settings(method=method, sdc="published"), None), load("digits"))
         assert done.trajectory.lr_teacher and done.sdc == 0.002
         assert None not in [v for k, v in vars(done.trajectory).items()

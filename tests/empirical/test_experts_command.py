@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 
 from empirical import evaluate, experts, run
-from empirical.config import Settings, resolve, with_preset
 from empirical.data.datasets import load
-from empirical.experiment import Experiment, experts_command, prepared
+from empirical.experiment.experiment import Experiment
+from empirical.experiment.experts import expert_folder, expert_recipe, experts_command
+from empirical.experiment.families import family_of
+from empirical.experiment.resolve import resolve, with_preset
+from empirical.settings.settings import Settings
 from empirical.trajectory_matching import experts as training
 from empirical.trajectory_matching.expert_file import ExpertFile, file_of
-from empirical.trajectory_matching.make import expert_folder, expert_recipe
 from shared.records import read
 
 NETWORK = ["--width", "4", "--depth", "2"]
@@ -108,9 +110,9 @@ def test_defaults_are_those_of_a_run(tmp_path, monkeypatch, capsys, method):
     settings = resolve(settings, digits)
     own = settings.trajectory
     there = expert_folder(
-        prepared(settings, digits, fitted=False),
+        family_of(settings).prepared(settings, digits, fitted=False),
         Experiment(settings, digits, tmp_path, 0).choice,
-        expert_recipe(method, own, settings.augmentation),
+        expert_recipe(settings),
     )
     said = f"{own.expert_count} of them to be made in {there}:"
     assert experts.main(["--method", method, "--dry-run", "--device", "cpu"]) == 0

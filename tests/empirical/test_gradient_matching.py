@@ -7,11 +7,13 @@ from empirical import networks, synthetic
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import WITHOUT_FLIP, SiameseAugmentation
 from empirical.data.datasets import load
+from empirical.experiment import families
+from empirical.experiment.gradient_matching import FAMILY
 from empirical.gradient_matching.class_gradients import class_gradients, joint_gradient
 from empirical.gradient_matching.distances import layerwise
 from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.gradient_matching.method import GradientMatching, Loops
-from empirical.gradient_matching.methods import METHODS, GradientMatchingLoss
+from empirical.gradient_matching.methods import GradientMatchingLoss
 from empirical.gradient_matching.real_batches import RealBatch, draw_real
 from empirical.gradient_matching.schedule import WarmUp, loop_lengths
 from shared.difficulty import gradient_norms
@@ -89,7 +91,8 @@ def test_each_class_is_augmented_by_one_draw_on_both_sides(contrastive):
 
 
 def test_the_methods_are_these_settings():
-    found = {name: (m.contrastive, m.augmented, m.initialisation) for name, m in METHODS.items()}
+    rows = {m.name: m.own for m in families.methods("gradient") if m.family is FAMILY}
+    found = {name: (own.contrastive, own.augmented, own.initialisation) for name, own in rows.items()}
     assert found == {
         "dc": (False, False, "noise"),
         "dsa": (False, True, "real"),

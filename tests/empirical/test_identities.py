@@ -17,15 +17,16 @@ from typing import Any
 import pytest
 
 import theory
-from empirical.config import Settings, identity, resolve, with_preset
 from empirical.data.datasets import load
 from empirical.evaluation import NetworkChoice
-from empirical.experiment import prepared
-from empirical.resuming import _identity as run_identity
+from empirical.experiment.experts import TrajectoryMatchingSettings, expert_folder, expert_recipe
+from empirical.experiment.families import family_of
+from empirical.experiment.resolve import resolve, with_preset
+from empirical.experiment.resuming import run_identity
+from empirical.settings.identity import identity
+from empirical.settings.settings import Settings
+from empirical.settings.trajectory import TrajectorySettings
 from empirical.sweep.cells import Cell
-from empirical.trajectory_matching.make import expert_folder, expert_recipe
-from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
-from empirical.trajectory_matching.settings import TrajectorySettings
 from figures import predicted, simulated
 from shared.records import plain
 
@@ -76,10 +77,11 @@ def _named(changed: dict[str, Any], preset: str | None) -> dict[str, str]:
         "cell": cell.name,
         "group": cell.digest(("sdc",))[:20],
     }
-    if resolved.method in TRAJECTORIES:
-        recipe = expert_recipe(resolved.method, resolved.trajectory, resolved.augmentation or "none")
+    if isinstance(resolved, TrajectoryMatchingSettings):
+        recipe = expert_recipe(resolved)
         choice = NetworkChoice(resolved.network, resolved.variant)
-        found["experts"] = str(expert_folder(prepared(resolved, data, fitted=False), choice, recipe))
+        seen = family_of(resolved).prepared(resolved, data, fitted=False)
+        found["experts"] = str(expert_folder(seen, choice, recipe))
     return found
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from empirical import experiment as experiments
-from empirical.config import Settings, resolve
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.datasets import Dataset, load
 from empirical.distillation import CHECKPOINT, Diverged
-from empirical.experiment import Experiment, make, make_together
+from empirical.experiment import gradient_matching
+from empirical.experiment.experiment import Experiment
+from empirical.experiment.make import make, make_together
+from empirical.experiment.resolve import resolve
 from empirical.gradient_matching import methods
 from empirical.gradient_matching.paired import common_network, common_share
+from empirical.settings.settings import Settings
 from empirical.synthetic import SyntheticSet
 from shared.records import read
 
@@ -96,7 +98,7 @@ def _cut(begun: Experiment, steps: int) -> None:
     from empirical import distillation
 
     arguments = dict(
-        experiments._distillation(begun, experiments._matching_method(begun), experiments._probe(begun))
+        gradient_matching._distillation(begun, gradient_matching._matching(begun), begun.probe())
     )
     arguments["schedule"] = distillation.Schedule(checkpoint_seconds=0)
     with distillation.Interruption() as interruption:
@@ -142,7 +144,7 @@ def test_real_gradients_are_computed_once(
 
 def test_what_is_common(digits: Dataset, tmp_path: Path) -> None:
     for ipc, share in ((1, 1.0), (10, 0.1), (50, 0.02)):
-        loops = experiments.loops_of(experiment(digits, tmp_path, None, ipc=ipc).settings)
+        loops = experiment(digits, tmp_path, None, ipc=ipc).settings.loops
         assert common_share(loops) == pytest.approx(share)
         steps = range(2 * loops.matching_steps)
         assert sum(common_network(loops, step) for step in steps) == pytest.approx(share * len(steps))

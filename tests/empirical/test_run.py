@@ -13,11 +13,13 @@ import torch
 from PIL import Image
 
 import empirical
-from empirical import config, evaluate, networks, run
+from empirical import evaluate, networks, run
 from empirical.checkpoint import Lock
-from empirical.config import Settings, published_coefficient, resolve, with_preset
 from empirical.data.datasets import load
 from empirical.distillation import CHECKPOINT
+from empirical.experiment.resolve import published_coefficient, resolve, with_preset
+from empirical.settings.identity import identity
+from empirical.settings.settings import Settings
 from shared.records import read
 
 ROOT = Path(__file__).parents[2]
@@ -306,7 +308,7 @@ def test_resolved_settings_are_the_published_ones():
         300,
     )
     assert dc.learning_rate == 0.01
-    assert set(config.identity(dc)) >= {"method", "ipc", "sdc", "batch_real", "width"}
+    assert set(identity(dc)) >= {"method", "ipc", "sdc", "batch_real", "width"}
 
 
 @pytest.mark.parametrize("after", [0.0, 0.2])
@@ -333,8 +335,9 @@ def test_killed_at_any_time_and_resumed_is_the_uninterrupted_run(tmp_path, after
 EAGER = """
 import sys
 import torch
-from empirical import distillation, experiment, run
+from empirical import distillation, run
+from empirical.experiment import gradient_matching
 torch.set_num_threads(1)
-experiment.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)
+gradient_matching.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)
 sys.exit(run.main(sys.argv[1:]))
 """

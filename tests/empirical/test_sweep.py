@@ -17,12 +17,13 @@ import torch
 from rich.console import Console
 
 from empirical.checkpoint import FolderInUse, Lock
-from empirical.checks import DISTILLED
-from empirical.config import Settings, published_coefficient
 from empirical.data.datasets import Dataset, Split
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
-from empirical.experiment import experts_command
+from empirical.experiment.experts import experts_command
+from empirical.experiment.families import names
+from empirical.experiment.resolve import published_coefficient
+from empirical.settings.settings import Settings
 from empirical.sweep import launch, ledger, work
 from empirical.sweep.__main__ import GRID, execute, main, planned
 from empirical.sweep.cells import Cell, expand, groups
@@ -123,7 +124,7 @@ def test_every_row_of_the_tables_resolves_as_published(name: str, count: int) ->
     request = parse(["--sweep", name, "--seeds", "0"])
     rows: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in expand(blocks_of(request.axes), request.settings, stand_in):
-        if cell.settings.method in DISTILLED:
+        if cell.settings.method in names("distilled"):
             rows.setdefault((cell.settings.dataset, cell.settings.method, cell.settings.ipc), []).append(cell)
     assert len(rows) == count
     for (dataset, method, ipc), (plain, corrected) in rows.items():

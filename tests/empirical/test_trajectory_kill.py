@@ -25,7 +25,7 @@ MORTAL = f"""
 import os, signal, sys
 import torch
 from empirical import distillation, run
-from empirical.trajectory_matching import make
+from empirical.experiment import trajectory_matching as make
 
 torch.set_num_threads(1)
 make.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)

@@ -8,7 +8,7 @@ import torch
 
 from empirical import distillation, run, synthetic
 from empirical.evaluate import Options, results
-from empirical.trajectory_matching import make
+from empirical.experiment import trajectory_matching as make
 from shared.records import read
 
 SMALL = [

@@ -5,19 +5,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from empirical.config import Settings, identity
 from empirical.data.datasets import Dataset
 from empirical.distillation import refuse_difference
 from empirical.evaluation import Evaluation
-from empirical.experiment import Experiment
-from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
-from empirical.trajectory_matching.settings import TrajectorySettings
+from empirical.experiment.experiment import Experiment
+from empirical.experiment.families import family_of
+from empirical.settings.identity import JUDGED, identity
+from empirical.settings.settings import Resolved, Settings
+from empirical.settings.trajectory import TrajectorySettings
 from shared.records import SUMMARY, plain, read, write_json
 
 TYPED = "settings.json"
 """What was typed, with the preset's values: what `--resume` starts from; and what it resolved to."""
-JUDGED = ("eval_networks", "eval_epochs", "eval_batch", "eval_augmentation")
-"""Settings of the evaluation: another value asks for another evaluation of the same set."""
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -52,18 +51,18 @@ def stored(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+def run_identity(settings: Resolved, dataset: Dataset) -> dict[str, Any]:
     """Of resolved settings. The evaluation points of trajectory matching belong to the run itself."""
-    judged = {name: getattr(settings, name) for name in JUDGED if settings.method in TRAJECTORIES}
+    judged = {name: getattr(settings, name) for name in JUDGED if family_of(settings).judged_along}
     return plain({**identity(settings), **judged, "data": dataset.fingerprint})
 
 
-def write_typed(folder: Path, typed: Settings, resolved: Settings, dataset: Dataset) -> None:
+def write_typed(folder: Path, typed: Settings, resolved: Resolved, dataset: Dataset) -> None:
     """Leaves what `stored` and `refuse_other` read."""
-    write_json(folder / TYPED, {"settings": typed, "identity": _identity(resolved, dataset)})
+    write_json(folder / TYPED, {"settings": typed, "identity": run_identity(resolved, dataset)})
 
 
-def refuse_other(folder: Path, resolved: Settings, dataset: Dataset) -> None:
+def refuse_other(folder: Path, resolved: Resolved, dataset: Dataset) -> None:
     """Keeps a finished or unfinished run from being gone on with under other settings.
 
     Raises:
@@ -71,7 +70,7 @@ def refuse_other(folder: Path, resolved: Settings, dataset: Dataset) -> None:
 
     """
     if (folder / TYPED).is_file() and (theirs := _content(folder / TYPED).get("identity")) is not None:
-        refuse_difference(folder, theirs, _identity(resolved, dataset))
+        refuse_difference(folder, theirs, run_identity(resolved, dataset))
 
 
 def finished(experiment: Experiment) -> dict[str, Evaluation] | None:

@@ -11,15 +11,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from empirical.config import Settings
 from empirical.data.datasets import Dataset
+from empirical.experiment.experts import TrajectoryMatchingSettings, expert_kind
+from empirical.experiment.families import family_of, method_named
+from empirical.experiment.gradient_matching import graph_bytes
 from empirical.gradient_matching.class_gradients import Execution, joint_gradient
-from empirical.gradient_matching.methods import METHODS
-from empirical.network_cost import Cost, measure
-from empirical.trajectory_matching.settings import METHODS as TRAJECTORIES
+from empirical.network_cost import measure
+from empirical.settings.settings import Resolved
 
-SECOND_ORDER = 3
-"""Arithmetic of a gradient's gradient over that of a gradient (forward and backward)."""
+LONG = 600.0
+"""Seconds from which a run says beforehand what is smaller, and experts are not made unasked."""
 TIMED_IMAGES = 64
 TIMED_SECONDS = 0.5
 
@@ -41,22 +42,8 @@ class Estimate:
         return {part: flop / flop_per_second for part, flop in self.flop.items()}
 
 
-def _distillation(settings: Settings, dataset: Dataset, image: Cost) -> dict[str, float]:
-    """Of one distillation."""
-    steps, epochs = settings.matching_steps or 0, settings.network_epochs or 0
-    synthetic = dataset.classes * settings.ipc
-    real = sum(min(settings.batch_real, size) for size in dataset.train.class_sizes)
-    updates = settings.iterations * steps
-    training = settings.iterations * (steps - 1) * epochs * synthetic
-    return {
-        "real gradients": updates * real * image.training_flop,
-        "synthetic gradients": updates * synthetic * image.training_flop * SECOND_ORDER,
-        "network training": training * image.training_flop,
-    }
-
-
 def estimate(
-    settings: Settings, dataset: Dataset, network: nn.Module, distillations: int, compared: bool, experts: int = 0
+    settings: Resolved, dataset: Dataset, network: nn.Module, distillations: int, compared: bool, experts: int = 0
 ) -> Estimate:
     """Of a whole experiment.
 
@@ -69,30 +56,20 @@ def estimate(
         experts: how many are still to be trained.
 
     """
-    image = measure(network, dataset.shape)
+    image, makes = measure(network, dataset.shape), "set" in method_named(settings.method).tags
     synthetic = dataset.classes * settings.ipc
     testing = 2 * image.multiply_adds * len(dataset.test)
-    evaluated = distillations + (1 if compared else 0)
-    parts: dict[str, float] = {}
-    if settings.method in METHODS:
-        parts = {name: distillations * flop for name, flop in _distillation(settings, dataset, image).items()}
-    own = settings.trajectory
-    if settings.method in TRAJECTORIES:
-        passes = settings.iterations * (own.syn_steps or 1) * min(own.batch_syn or synthetic, synthetic)
-        parts["trajectories"] = distillations * passes * image.training_flop * (1 + SECOND_ORDER)
-        gradients = 2 if TRAJECTORIES[settings.method].experts == "flat" else 1
-        trained = gradients * experts * (own.expert_training_epochs or 1) * len(dataset.train)
+    work = family_of(settings).work(settings, dataset, image)
+    parts = {name: distillations * flop for name, flop in work.flop.items()}
+    if isinstance(settings, TrajectoryMatchingSettings):
+        gradients = 2 if expert_kind(settings.method) == "flat" else 1
+        trained = gradients * experts * settings.trajectory.expert_training_epochs * len(dataset.train)
         parts["experts"] = float(trained * image.training_flop)
-        evaluated += distillations * (settings.iterations // (own.eval_it or settings.iterations))
-    on_whole = {"herding": settings.feature_epochs, "forgetting": settings.forgetting_epochs}
-    if settings.method in on_whole:
-        epochs = on_whole[settings.method]
-        parts["coreset"] = distillations * epochs * len(dataset.train) * image.training_flop
-    if settings.method == "whole":
-        evaluated = 0
-    each = ((settings.eval_epochs or 0) + 1) * synthetic * image.training_flop + testing
-    parts["evaluation"] = evaluated * settings.eval_networks * each
-    if compared or settings.method == "whole":
+    if makes:
+        evaluated = distillations * (1 + work.evaluations) + (1 if compared else 0)
+        each = (settings.eval_epochs + 1) * synthetic * image.training_flop + testing
+        parts["evaluation"] = evaluated * settings.eval_networks * each
+    if compared or not makes:
         whole = settings.whole_epochs * len(dataset.train) * image.training_flop + testing
         parts["whole data"] = settings.eval_networks * whole
     size = 4
@@ -100,11 +77,6 @@ def estimate(
     graph = min(settings.memory_budget * 1e9, synthetic * graph_bytes(image))
     batches = dataset.classes * settings.batch_real * dataset.train.images[0].numel() * size * 3
     return Estimate({k: v for k, v in parts.items() if v}, data + graph + batches)
-
-
-def graph_bytes(image: Cost) -> int:
-    """Of one image's second-order pass: no chunk can be smaller."""
-    return image.outputs * 4 * 2 * SECOND_ORDER
 
 
 def speed(network: nn.Module, dataset: Dataset) -> float:

@@ -1,0 +1,112 @@
+"""Coresets as a family of methods: random, herding and forgetting are its rows, and another choice is one row more.
+
+    register("mine", choose, "what it chooses")
+
+where `choose(settings)` returns what is called with (data set, images a class, generator); see
+`empirical.coresets.Coreset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from empirical.coresets import Coreset, Forgetting, Herding, Random
+from empirical.data.datasets import Dataset
+from empirical.experiment import families
+from empirical.experiment.experiment import Experiment
+from empirical.experiment.families import Family, Method, Work, method_named
+from empirical.network_cost import Cost
+from empirical.seeds import generator
+from empirical.settings.settings import Resolved
+from empirical.synthetic import SyntheticSet
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How images are chosen.
+
+    Attributes:
+        coreset: made from the resolved settings.
+        tags: by which settings name their readers.
+        epochs: over the whole training set that the choice costs; None: none.
+
+    """
+
+    coreset: Callable[[Resolved], Coreset]
+    tags: frozenset[str] = frozenset()
+    epochs: Callable[[Resolved], int] | None = None
+
+
+class CoresetFamily(Family):
+    """See the module."""
+
+    name = "coreset"
+    tags = frozenset({"set", "coreset"})
+
+    def own_tags(self, method: Method) -> frozenset[str]:
+        """As its row says."""
+        return _choice(method).tags
+
+    def work(self, settings: Resolved, dataset: Dataset, image: Cost) -> Work:
+        """Training on the whole set, where the choice needs it."""
+        epochs = _choice(method_named(settings.method)).epochs
+        if epochs is None:
+            return Work()
+        return Work({"coreset": epochs(settings) * len(dataset.train) * image.training_flop})
+
+    def make(self, experiment: Experiment) -> SyntheticSet:
+        """Chosen images."""
+        settings = experiment.settings
+        chosen = _choice(method_named(settings.method)).coreset(settings)
+        return chosen(experiment.dataset, settings.ipc, generator(experiment.seed, "coreset"))
+
+
+FAMILY = CoresetFamily()
+
+
+def register(
+    name: str,
+    coreset: Callable[[Resolved], Coreset],
+    summary: str = "",
+    tags: frozenset[str] = frozenset(),
+    epochs: Callable[[Resolved], int] | None = None,
+) -> Method:
+    """Makes a choice of real images known as a method; see `Choice`.
+
+    Raises:
+        ValueError: the name is taken.
+
+    """
+    return families.register(Method(name, FAMILY, summary, Choice(coreset, tags, epochs)))
+
+
+def _choice(method: Method) -> Choice:
+    return cast(Choice, method.own)
+
+
+def _herding(settings: Resolved) -> Coreset:
+    return Herding(settings.network, settings.variant, settings.feature_epochs)
+
+
+def _feature_epochs(settings: Resolved) -> int:
+    return settings.feature_epochs
+
+
+def _forgetting(settings: Resolved) -> Coreset:
+    keep = cast(Literal["highest", "lowest"], settings.forgetting_keep)
+    return Forgetting(settings.network, settings.variant, settings.forgetting_epochs, keep)
+
+
+def _forgetting_epochs(settings: Resolved) -> int:
+    return settings.forgetting_epochs
+
+
+def _random(settings: Resolved) -> Coreset:
+    return Random()
+
+
+RANDOM = register("random", _random, "images drawn at random")
+register("herding", _herding, "images whose mean feature is the class's", frozenset({"features"}), _feature_epochs)
+register("forgetting", _forgetting, "most often forgotten images", frozenset({"forgetting"}), _forgetting_epochs)

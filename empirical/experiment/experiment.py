@@ -1,0 +1,92 @@
+"""One synthetic set to be made, and what every family of methods needs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from empirical import networks, synthetic
+from empirical.correction import AdaptiveSampleDifficultyCorrection, SampleDifficultyCorrection
+from empirical.data.datasets import Dataset
+from empirical.distillation import Probe, Step
+from empirical.evaluation import NetworkChoice, Protocol
+from empirical.probe import DifficultyProbe
+from empirical.seeds import generator
+from empirical.settings.identity import identity
+from empirical.settings.settings import Distilled, Resolved, narrowed
+from empirical.synthetic import SyntheticSet
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One synthetic set to be made.
+
+    Attributes:
+        settings: resolved.
+        dataset: the real data.
+        folder: of the run; the caller holds its lock.
+        seed: of this repetition.
+
+    """
+
+    settings: Resolved
+    dataset: Dataset
+    folder: Path
+    seed: int
+
+    @property
+    def choice(self) -> NetworkChoice:
+        """The network of matching and evaluation."""
+        return NetworkChoice(self.settings.network, self.settings.variant)
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the set is judged."""
+        settings = self.settings
+        return Protocol(settings.eval_epochs, settings.eval_augmentation, batch=settings.eval_batch)
+
+    @property
+    def run_identity(self) -> dict[str, Any]:
+        """What a checkpoint of this set must agree with."""
+        return {**identity(self.settings), "seed": self.seed, "data": self.dataset.fingerprint}
+
+    @property
+    def title(self) -> str:
+        """For progress."""
+        return f"{self.settings.method} {self.settings.dataset}"
+
+    def network(self) -> networks.Classifier:
+        """A network of the experiment's architecture on the data's device."""
+        choice = self.choice
+        built = networks.build(choice.name, self.dataset.shape, self.dataset.classes, **choice.variant)
+        return built.to(self.dataset.device)
+
+    def start(self, initialisation: str) -> SyntheticSet:
+        """Images and labels before the first update."""
+        settings = self.settings
+        return synthetic.initialise(initialisation, self.dataset, settings.ipc, generator(self.seed, "start"))
+
+    def image_step(self, learning_rate: float) -> Step:
+        """How images move."""
+        return Step(learning_rate, self.settings.momentum)
+
+    def probe(self) -> Probe:
+        """Difficulty along the way, on networks that are the same for every seed and method."""
+        return DifficultyProbe(self.dataset, self.choice, self.settings.ipc, seed=0)
+
+
+def correction_of(settings: Resolved) -> SampleDifficultyCorrection:
+    """The correction that the settings ask for; one with coefficient 0 if they ask for none."""
+    options: Mapping[str, Any] = {
+        "power": settings.sdc_power,
+        "over_classes": settings.sdc_over_classes,
+        "parameters": settings.sdc_parameters,
+        "reduction": settings.sdc_reduction,
+    }
+    if settings.asdc is not None:
+        shape = cast(Literal["geometric", "concave"], settings.asdc_shape)
+        steps = narrowed(settings, Distilled).asdc_steps
+        return AdaptiveSampleDifficultyCorrection(*settings.asdc, steps, shape, **options)
+    return SampleDifficultyCorrection(settings.sdc or 0.0, **options)

@@ -1,0 +1,94 @@
+"""From resolved settings to a synthetic set in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from empirical import synthetic
+from empirical.distillation import Diverged
+from empirical.evaluation import stored_recipe
+from empirical.experiment.experiment import Experiment, correction_of
+from empirical.experiment.families import family_of
+from empirical.export import to_picture
+from empirical.paired_distillation import Outcome
+from empirical.settings.identity import identity
+from empirical.synthetic import SyntheticSet
+from shared.records import write_config
+
+
+def _write_config(experiment: Experiment) -> None:
+    write_config(
+        experiment.folder,
+        experiment.settings,
+        seed=experiment.seed,
+        device={"name": str(experiment.dataset.device), "threads": torch.get_num_threads()},
+        data=experiment.dataset.describe(),
+        correction=correction_of(experiment.settings).settings(),
+    )
+
+
+def make(experiment: Experiment) -> SyntheticSet | None:
+    """Makes the set and leaves `config.json`, `synthetic.safetensors` and `synthetic.png` in the folder.
+
+    Returns:
+        The set; None where the training images themselves are judged (`config.json` is left all the same).
+
+    Raises:
+        Diverged: the last finite set is stored all the same.
+
+    """
+    _write_config(experiment)
+    try:
+        made = family_of(experiment.settings).make(experiment)
+    except Diverged as failure:
+        store(experiment, failure.synthetic)
+        raise
+    if made is not None:
+        store(experiment, made)
+    return made
+
+
+def make_together(experiments: Sequence[Experiment]) -> list[Outcome]:
+    """`make` of experiments that differ in the coefficient alone, with shared work; each in its own folder.
+
+    Returns:
+        For each the set, or why it diverged (the last finite set is stored then).
+
+    Raises:
+        ValueError: they differ in more, or their method shares nothing.
+
+    """
+    first = experiments[0]
+    builder = family_of(first.settings)
+    if builder.shared(first.settings) is None:
+        raise ValueError(f"{first.settings.method} shares no work between coefficients")
+    for other in experiments[1:]:
+        ours, theirs = identity(first.settings), identity(other.settings)
+        different = [name for name in ours if name != "sdc" and ours[name] != theirs[name]]
+        if other.seed != first.seed or different:
+            raise ValueError(f"runs that share work differ in sdc alone, not in {(different or ['seed'])[0]}")
+    for experiment in experiments:
+        _write_config(experiment)
+    outcomes = builder.make_together(experiments)
+    for experiment, outcome in zip(experiments, outcomes, strict=True):
+        store(experiment, outcome.synthetic if isinstance(outcome, Diverged) else outcome)
+    return outcomes
+
+
+def store(experiment: Experiment, made: SyntheticSet) -> None:
+    """Writes a set with the recipe to judge it by, and its picture."""
+    settings = experiment.settings
+    recipe = {
+        **stored_recipe(
+            experiment.dataset,
+            experiment.protocol,
+            experiment.choice,
+            settings.eval_networks,
+            experiment.seed,
+        ),
+        "made_by": {"method": settings.method, **identity(settings), "seed": experiment.seed},
+    }
+    file = synthetic.save(experiment.folder, made, recipe, experiment.dataset.preprocessing)
+    to_picture(synthetic.load(file), experiment.folder / "synthetic.png")
