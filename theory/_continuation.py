@@ -8,11 +8,12 @@ the step when a corrector fails, and report a residual with every point.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from theory._moments import P0, P1, SP1, UP1, averages, system
+from theory._moments import P0, P1, SP1, UP1, Kept, Linearised, Student, averages, system
 
 # Newton stops when its step is at rounding level; the residual then sits at a few 1e-15.
 STEP_TOLERANCE = 1e-13
@@ -21,6 +22,19 @@ STEP_TOLERANCE = 1e-13
 RESIDUAL_TOLERANCE = 1e-11
 # The small-alpha expansion is used at or below this alpha; its corrections are O(alpha).
 ALPHA_START = 1e-3
+
+
+class Curve(NamedTuple):
+    """Solutions at n alphas, NaN where none was reached.
+
+    ``y`` [n, 3] = (log kappa', log R', S'), ``tangent`` [n, 3] = dy / d log(alpha), ``residual`` [n], and ``means``
+    [n, 2], the kept averages of (Psi_1, Phi).
+    """
+
+    y: np.ndarray
+    tangent: np.ndarray
+    residual: np.ndarray
+    means: np.ndarray
 
 
 @njit(cache=True)
@@ -65,21 +79,11 @@ def tolerance(log_kappa: float) -> float:
 
 
 @njit(cache=True)
-def newton(
-    y: np.ndarray,
-    alpha: float,
-    kind: int,
-    sin: float,
-    cos: float,
-    ends: np.ndarray,
-    table: np.ndarray,
-    fraction: float,
-    iterations: int,
-) -> tuple[bool, float, np.ndarray, np.ndarray]:
+def newton(y: np.ndarray, alpha: float, kept: Kept, iterations: int) -> tuple[bool, float, np.ndarray, np.ndarray]:
     """Damped Newton from y, in place.  Returns (converged, residual, tangent dy / d log(alpha), averages)."""
-    G, J, dG = np.empty(3), np.empty((3, 3)), np.empty(3)
+    G, J, dG = at = Linearised(np.empty(3), np.empty((3, 3)), np.empty(3))
     tangent = np.zeros(3)
-    E = system(y, alpha, kind, sin, cos, ends, table, fraction, G, J, dG)
+    E = system(y, alpha, kept, at)
     residual = np.max(np.abs(G))
     previous = np.inf
     for _ in range(iterations):
@@ -97,13 +101,13 @@ def newton(
         # Steps above a factor of e^2 leave the region where the expansion means anything.
         damping = min(1.0, 2.0 / size)
         trial = y - damping * step
-        E = system(trial, alpha, kind, sin, cos, ends, table, fraction, G, J, dG)
+        E = system(trial, alpha, kept, at)
         new = np.max(np.abs(G))
         shrink = 0
         while not new < 2.0 * residual + 1e-12 and shrink < 6:
             damping *= 0.3
             trial = y - damping * step
-            E = system(trial, alpha, kind, sin, cos, ends, table, fraction, G, J, dG)
+            E = system(trial, alpha, kept, at)
             new = np.max(np.abs(G))
             shrink += 1
         if not math.isfinite(new):
@@ -115,13 +119,11 @@ def newton(
 
 
 @njit(cache=True)
-def small_alpha_start(
-    alpha: float, kind: int, sin: float, cos: float, ends: np.ndarray, table: np.ndarray, fraction: float
-) -> np.ndarray:
+def small_alpha_start(alpha: float, kept: Kept) -> np.ndarray:
     """Leading order as alpha -> 0: kappa' = 1 / sqrt(alpha), R' = sqrt(alpha) E[U], S' = sqrt(alpha) E[S]."""
     # With kappa' huge, Psi_1(a) = a and E[U Psi_1] = kappa' E[U].
     kappa = 1e6
-    E = averages(kind, kappa, 1e-9, 0.0, sin, cos, ends, table, fraction)
+    E = averages(Student(kappa, 1e-9, 0.0), kept)
     root = math.sqrt(alpha)
     norm = E[P1] / kappa
     U, S = E[UP1] / kappa / norm, E[SP1] / kappa / norm
@@ -129,45 +131,23 @@ def small_alpha_start(
 
 
 @njit(cache=True, nogil=True)
-def solve_curve(
-    alphas: np.ndarray,
-    kind: int,
-    sin: float,
-    cos: float,
-    ends: np.ndarray,
-    table: np.ndarray,
-    fraction: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Solve at increasing ``alphas`` [n].
-
-    Returns y [n, 3] = (log kappa', log R', S'), tangents dy / d log(alpha) [n, 3], residual [n] (NaN: not reached) and
-    the kept averages of (Psi_1, Phi) [n, 2].
-    """
+def solve_curve(alphas: np.ndarray, kept: Kept) -> Curve:
+    """Solve at increasing ``alphas`` [n]."""
     n = alphas.size
-    ys, tangents = np.full((n, 3), np.nan), np.full((n, 3), np.nan)
-    residuals, extra = np.full(n, np.nan), np.full((n, 2), np.nan)
+    curve = Curve(np.full((n, 3), np.nan), np.full((n, 3), np.nan), np.full(n, np.nan), np.full((n, 2), np.nan))
     at = math.log(min(alphas[0], ALPHA_START))
-    y = small_alpha_start(math.exp(at), kind, sin, cos, ends, table, fraction)
-    ok, residual, tangent, E = newton(y, math.exp(at), kind, sin, cos, ends, table, fraction, 60)
+    y = small_alpha_start(math.exp(at), kept)
+    ok, residual, tangent, E = newton(y, math.exp(at), kept, 60)
     if not ok:
-        return ys, tangents, residuals, extra
+        return curve
     step = 2.0
     for k in range(n):
         target = math.log(alphas[k])
         while at < target:
             stride = min(step, target - at)
             trial = y + stride * tangent
-            ok, new_residual, new_tangent, new_E = newton(
-                trial,
-                alphas[k] if stride == target - at else math.exp(at + stride),
-                kind,
-                sin,
-                cos,
-                ends,
-                table,
-                fraction,
-                14,
-            )
+            alpha = alphas[k] if stride == target - at else math.exp(at + stride)
+            ok, new_residual, new_tangent, new_E = newton(trial, alpha, kept, 14)
             if ok:
                 at = target if stride == target - at else at + stride
                 y, tangent, residual, E = trial, new_tangent, new_residual, new_E
@@ -175,9 +155,9 @@ def solve_curve(
             else:
                 step = 0.4 * stride
                 if step < 1e-9:
-                    return ys, tangents, residuals, extra
-        ys[k] = y
-        tangents[k] = tangent
-        residuals[k] = residual
-        extra[k, 0], extra[k, 1] = E[P1], E[P0]
-    return ys, tangents, residuals, extra
+                    return curve
+        curve.y[k] = y
+        curve.tangent[k] = tangent
+        curve.residual[k] = residual
+        curve.means[k, 0], curve.means[k, 1] = E[P1], E[P0]
+    return curve

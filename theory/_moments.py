@@ -25,6 +25,7 @@ Equations (a restatement of the stationarity conditions; scaled so that each is 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -46,6 +47,50 @@ WINDOWS, WEIGHT, SAMPLES = 0, 1, 2
 # Positions of the averages in the accumulator.
 P2, P1, P0, D0, UP1, SP1, UP0, SP0, UUP0, USP0, SSP0, UD0, SD0 = range(13)
 COUNT = 13
+
+
+class Kept(NamedTuple):
+    """What is kept, as a probe at an angle to the teacher sees it: everything the averages need besides the student.
+
+    ``kind`` WINDOWS: ``table`` [windows, 2] are the windows of m.  WEIGHT: ``ends`` [panels + 1] and ``table``
+    [panels, order] hold the Chebyshev panels of W.  SAMPLES: ``ends`` [samples] are the margins and ``table`` [1,
+    samples] their masses (which sum to one after the conditional integral, so ``fraction`` is 1).
+
+    ``fraction`` = E_pool[W]; ``sin`` and ``cos`` of the angle, exactly 0 and 1 for a perfect probe.
+    """
+
+    kind: int
+    ends: np.ndarray
+    table: np.ndarray
+    fraction: float
+    sin: float
+    cos: float
+
+
+class Student(NamedTuple):
+    """A student by its unnormalised order parameters kappa', R', S'."""
+
+    kappa: float
+    R: float
+    S: float
+
+
+class Linearised(NamedTuple):
+    """The equations at a point y = (log kappa', log R', S').
+
+    ``G`` [3]: residuals; ``J`` [3, 3]: their Jacobian in y; ``dG`` [3]: their derivative in log(alpha).
+    """
+
+    G: np.ndarray
+    J: np.ndarray
+    dG: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """Room in which the inner integrals lay their panels."""
+
+    breaks: np.ndarray
+    edges: np.ndarray
 
 
 @njit(cache=True)
@@ -73,13 +118,15 @@ def _add_line(
     a: float,
     weight: float,
     p: float,
-    cos: float,
-    sin: float,
-    m0: float,
-    m1: float,
-    m2: float,
+    direction: tuple[float, float],
+    moments: tuple[float, float, float],
 ) -> None:
-    """Add a line of fixed p: U = p cos - s sin, S = p sin + s cos, with the moments of s on its interval."""
+    """Add a line of fixed p: U = p cos - s sin, S = p sin + s cos, with the moments of s on its interval.
+
+    ``direction``: cos and sin of the angle from the teacher to the student, in the plane of U and S.
+    """
+    cos, sin = direction
+    m0, m1, m2 = moments
     second, first, zeroth, density = psi(a)
     u = p * cos * m0 - sin * m1
     v = p * sin * m0 + cos * m1
@@ -102,7 +149,8 @@ def _add_line(
 
 
 @njit(cache=True)
-def _windows_perfect(total: np.ndarray, kappa: float, R: float, windows: np.ndarray, scale: float) -> None:
+def _windows_perfect(total: np.ndarray, student: Student, kept: Kept) -> None:
+    kappa, R, windows, scale = student.kappa, student.R, kept.table, 2.0 / kept.fraction
     breaks = np.empty(16)
     edges = np.empty(96)
     count = add_layer(breaks, 0, kappa / R, 1.0 / R)
@@ -118,16 +166,9 @@ def _windows_perfect(total: np.ndarray, kappa: float, R: float, windows: np.ndar
 
 
 @njit(cache=True)
-def _windows(
-    total: np.ndarray,
-    kappa: float,
-    R: float,
-    S: float,
-    windows: np.ndarray,
-    sin: float,
-    cos: float,
-    scale: float,
-) -> None:
+def _windows(total: np.ndarray, student: Student, kept: Kept) -> None:
+    kappa, R, S = student
+    windows, sin, cos, scale = kept.table, kept.sin, kept.cos, 2.0 / kept.fraction
     r = math.hypot(R, S)
     cos_w, sin_w = R / r, S / r  # direction of the student in the plane of U and S
     # Direction of the probe seen from the student: m = p cos_d + s sin_d.
@@ -173,23 +214,15 @@ def _windows(
                 m1 += first
                 m2 += second
             if m0 > 0.0:
-                _add_line(total, kappa - r * p, scale * half * WEIGHTS[k] * phi(p), p, cos_w, sin_w, m0, m1, m2)
+                weight = scale * half * WEIGHTS[k] * phi(p)
+                _add_line(total, kappa - r * p, weight, p, (cos_w, sin_w), (m0, m1, m2))
 
 
 @njit(cache=True)
-def _add_margin(
-    total: np.ndarray,
-    mass: float,
-    m: float,
-    kappa: float,
-    R: float,
-    S: float,
-    sin: float,
-    cos: float,
-    breaks: np.ndarray,
-    edges: np.ndarray,
-) -> None:
+def _add_margin(total: np.ndarray, mass: float, m: float, student: Student, kept: Kept, room: Scratch) -> None:
     """Add the samples of label-signed margin m: an integral over the orthogonal coordinate n < m cot(theta)."""
+    kappa, R, S = student
+    sin, cos, breaks, edges = kept.sin, kept.cos, room.breaks, room.edges
     if sin == 0.0:
         if m > 0.0:
             _add(total, kappa - R * m, mass, m, 0.0)
@@ -229,24 +262,15 @@ def _chebyshev(coefficients: np.ndarray, x: float) -> float:
 
 
 @njit(cache=True)
-def _weighted(
-    total: np.ndarray,
-    kappa: float,
-    R: float,
-    S: float,
-    ends: np.ndarray,
-    table: np.ndarray,
-    sin: float,
-    cos: float,
-    scale: float,
-) -> None:
+def _weighted(total: np.ndarray, student: Student, kept: Kept) -> None:
     """Smooth weight: panel k of the table covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k]."""
+    kappa, R, S = student
+    ends, table, sin, cos, scale = kept.ends, kept.table, kept.sin, kept.cos, 2.0 / kept.fraction
     rho = R * cos + S * sin
     tau = S * cos - R * sin
     breaks = np.empty(64)
     edges = np.empty(160)
-    inner_breaks = np.empty(16)
-    inner_edges = np.empty(96)
+    inner = Scratch(np.empty(16), np.empty(96))
     count = 0
     if rho > 0.0:
         count = add_layer(breaks, count, kappa / rho, math.sqrt(1.0 + tau * tau) / rho)
@@ -269,64 +293,36 @@ def _weighted(
                 weight = _chebyshev(table[piece], 2.0 * (m - ends[piece]) / width - 1.0)
                 mass = scale * half * WEIGHTS[k] * phi(m) * weight
                 if mass != 0.0:
-                    _add_margin(total, mass, m, kappa, R, S, sin, cos, inner_breaks, inner_edges)
+                    _add_margin(total, mass, m, student, kept, inner)
 
 
 @njit(cache=True)
-def averages(
-    kind: int,
-    kappa: float,
-    R: float,
-    S: float,
-    sin: float,
-    cos: float,
-    ends: np.ndarray,
-    table: np.ndarray,
-    fraction: float,
-) -> np.ndarray:
-    """The thirteen kept averages (see the names at the top), for unnormalised kappa', R', S'.
-
-    ``kind`` WINDOWS: ``table`` [windows, 2] are the windows of m.  WEIGHT: ``ends`` [panels + 1] and ``table``
-    [panels, order] hold the Chebyshev panels of W.  SAMPLES: ``ends`` [samples] are the margins and ``table[0]``
-    their masses (which sum to one after the conditional integral, so ``fraction`` is not used).
-    """
+def averages(student: Student, kept: Kept) -> np.ndarray:
+    """The thirteen kept averages (see the names at the top)."""
     total = np.zeros(COUNT)
-    scale = 2.0 / fraction
-    if kind == WINDOWS:
-        if sin == 0.0:
-            _windows_perfect(total, kappa, R, table, scale)
+    if kept.kind == WINDOWS:
+        if kept.sin == 0.0:
+            _windows_perfect(total, student, kept)
         else:
-            _windows(total, kappa, R, S, table, sin, cos, scale)
-    elif kind == WEIGHT:
-        _weighted(total, kappa, R, S, ends, table, sin, cos, scale)
+            _windows(total, student, kept)
+    elif kept.kind == WEIGHT:
+        _weighted(total, student, kept)
     else:
-        breaks = np.empty(16)
-        edges = np.empty(96)
-        for k in range(ends.size):
-            _add_margin(total, table[0, k], ends[k], kappa, R, S, sin, cos, breaks, edges)
+        room = Scratch(np.empty(16), np.empty(96))
+        for k in range(kept.ends.size):
+            _add_margin(total, kept.table[0, k], kept.ends[k], student, kept, room)
     return total
 
 
 @njit(cache=True)
-def system(
-    y: np.ndarray,
-    alpha: float,
-    kind: int,
-    sin: float,
-    cos: float,
-    ends: np.ndarray,
-    table: np.ndarray,
-    fraction: float,
-    G: np.ndarray,
-    J: np.ndarray,
-    dG: np.ndarray,
-) -> np.ndarray:
-    """Residuals G [3], Jacobian J [3, 3] in y = (log kappa', log R', S') and dG / d log(alpha) [3]; the averages.
+def system(y: np.ndarray, alpha: float, kept: Kept, at: Linearised) -> np.ndarray:
+    """Fill ``at`` with the equations linearised at y = (log kappa', log R', S'); the averages.
 
     At theta = 0 the third equation is S' = 0.
     """
+    G, J, dG = at
     kappa, R, S = math.exp(y[0]), math.exp(y[1]), y[2]
-    E = averages(kind, kappa, R, S, sin, cos, ends, table, fraction)
+    E = averages(Student(kappa, R, S), kept)
     c = math.sqrt(1.0 + R * R + S * S)
     G[0] = math.log(alpha * E[P2]) if E[P2] > 0.0 else -1e3
     G[1] = 1.0 - alpha * (E[UP1] / R + E[P0])
@@ -344,7 +340,7 @@ def system(
     dG[0] = 1.0
     dG[1] = G[1] - 1.0
     dG[2] = G[2] - S / c
-    if sin == 0.0:
+    if kept.sin == 0.0:
         G[2] = S
         J[2, 0] = J[2, 1] = J[0, 2] = J[1, 2] = dG[2] = 0.0
         J[2, 2] = 1.0

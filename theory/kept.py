@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, log_ndtr, ndtr, ndtri, owens_t
 
-from theory._moments import P0, SAMPLES, WEIGHT, WINDOWS, averages
+from theory._moments import P0, SAMPLES, WEIGHT, WINDOWS, Kept, Student, averages
 from theory.gaussian import CUT
 
 KEEP_NAMES = ("hard", "easy", "random")
@@ -49,6 +49,14 @@ class Resolved:
     ends: NDArray[np.float64]
     table: NDArray[np.float64]
     fraction: float
+
+    def seen_at(self, theta: float) -> Kept:
+        """The same with the probe's angle, in radians."""
+        return Kept(self.kind, self.ends, self.table, float(self.fraction), math.sin(theta), math.cos(theta))
+
+    def mass(self, theta: float) -> float:
+        """E_pool[W] / ``fraction``: the average of Phi(a) where every field a is huge."""
+        return float(averages(Student(1e6, 1e-9, 0.0), self.seen_at(theta))[P0])
 
 
 class Rule(Protocol):
@@ -105,11 +113,6 @@ def _windows(lower: float, upper: float, theta: float, margin: str) -> NDArray[n
     return np.array([[-upper, -lower], [lower, upper]])
 
 
-def _window_mass(windows: NDArray[np.float64], theta: float) -> float:
-    sin, cos = math.sin(theta), math.cos(theta)
-    return float(averages(WINDOWS, 1e6, 1e-9, 0.0, sin, cos, np.zeros(1), windows, 1.0)[P0])
-
-
 @dataclass(frozen=True)
 class Ranked:
     """The fraction of smallest (``hardest``) or largest margin."""
@@ -152,7 +155,7 @@ class Window:
         if upper <= 0.0 and (margin == "unsigned" or theta == 0.0):
             raise ValueError(f"no sample has a margin in ({lower:g}, {upper:g}): margins are positive here")
         windows = _windows(lower, upper, theta, margin)
-        mass = _window_mass(windows, theta)
+        mass = Resolved(WINDOWS, np.zeros(1), windows, 1.0).mass(theta)
         if not mass > 1e-30:
             raise ValueError(f"the window ({lower:g}, {upper:g}) keeps a fraction {mass:.1g} of the pool, too few")
         return Resolved(WINDOWS, np.zeros(1), windows, mass)
@@ -211,8 +214,7 @@ def _resolve_weight(
         ends, table = _chebyshev_panels(lambda m: weight(np.abs(m)), breaks, description)
     else:
         ends, table = _chebyshev_panels(weight, breaks, description)
-    sin, cos = math.sin(theta), math.cos(theta)
-    mass = float(averages(WEIGHT, 1e6, 1e-9, 0.0, sin, cos, ends, table, 1.0)[P0])
+    mass = Resolved(WEIGHT, ends, table, 1.0).mass(theta)
     if not mass > 0.0:
         raise ValueError(f"the {description} keeps nothing of the pool")
     return Resolved(WEIGHT, ends, table, mass)

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory._continuation import RESIDUAL_TOLERANCE, solve_curve, tolerance
+from theory._continuation import RESIDUAL_TOLERANCE, Curve, solve_curve, tolerance
 from theory.kept import Rule, check_margin, make_rule
 
 CONVERGED = "converged"
@@ -134,46 +134,41 @@ def solve(
     alphas, fractions, thetas = np.broadcast_arrays(check_alpha(alpha), check_fraction(fraction), check_theta(theta))
     shape = alphas.shape
     alphas, fractions, thetas = alphas.ravel(), fractions.ravel(), thetas.ravel()
-    y = np.full((alphas.size, 3), np.nan)
-    tangent = np.full((alphas.size, 3), np.nan)
-    residual = np.full(alphas.size, np.nan)
-    means = np.full((alphas.size, 2), np.nan)
-    kept = np.full(alphas.size, np.nan)
+    n = alphas.size
+    found = Curve(np.full((n, 3), np.nan), np.full((n, 3), np.nan), np.full(n, np.nan), np.full((n, 2), np.nan))
+    kept = np.full(n, np.nan)
     for f, angle in sorted(set(zip(fractions.tolist(), thetas.tolist(), strict=True))):
         where = np.flatnonzero((fractions == f) & (thetas == angle))
         rule = make_rule(keep, f).resolve(angle, margin)
         increasing, back = np.unique(alphas[where], return_inverse=True)
-        sin, cos = (0.0, 1.0) if angle == 0.0 else (math.sin(angle), math.cos(angle))
-        curve = solve_curve(increasing, rule.kind, sin, cos, rule.ends, rule.table, rule.fraction)
-        for target, values in zip((y, tangent, residual, means), curve, strict=True):
+        for target, values in zip(found, solve_curve(increasing, rule.seen_at(angle)), strict=True):
             target[where] = values[back]
         kept[where] = rule.fraction if not isinstance(keep, str) else (1.0 if keep == "random" else f)
-    failed = ~(residual < [tolerance(value) for value in y[:, 0]])
+    failed = ~(found.residual < [tolerance(value) for value in found.y[:, 0]])
     if raise_on_failure and np.any(failed):
         k = int(np.flatnonzero(failed)[0])
         raise NotConverged(
             f"{int(failed.sum())} of {failed.size} points did not converge, first at alpha {alphas[k]:g}, "
-            f"fraction {fractions[k]:g}, theta {thetas[k]:g}, keep {keep!r}: residual {residual[k]:.1e}, wanted below "
-            f"{RESIDUAL_TOLERANCE:g}; the tested domain is alpha in [1e-3, 1e3], fraction in [1e-3, 1]"
+            f"fraction {fractions[k]:g}, theta {thetas[k]:g}, keep {keep!r}: residual {found.residual[k]:.1e}, "
+            f"wanted below {RESIDUAL_TOLERANCE:g}; the tested domain is alpha in [1e-3, 1e3], fraction in [1e-3, 1]"
         )
     status = np.where(failed, "continuation in alpha stopped before this point", CONVERGED)
-    return _observables(alphas, kept, thetas, keep, margin, y, tangent, residual, means, status, shape)
+    return _observables(_Points(alphas, kept, thetas, shape), keep, margin, found, status)
 
 
-def _observables(
-    alphas: NDArray[np.float64],
-    kept: NDArray[np.float64],
-    thetas: NDArray[np.float64],
-    keep: str | Rule,
-    margin: str,
-    y: NDArray[np.float64],
-    tangent: NDArray[np.float64],
-    residual: NDArray[np.float64],
-    means: NDArray[np.float64],
-    status: NDArray[np.str_],
-    shape: tuple[int, ...],
-) -> Solution:
+class _Points(NamedTuple):
+    """The points of a call in one row [n]: alpha, kept fraction, angle; and the shape to give back."""
+
+    alpha: NDArray[np.float64]
+    fraction: NDArray[np.float64]
+    theta: NDArray[np.float64]
+    shape: tuple[int, ...]
+
+
+def _observables(points: _Points, keep: str | Rule, margin: str, found: Curve, status: NDArray[np.str_]) -> Solution:
     """Order parameters from the unnormalised solution y = (log kappa', log R', S')."""
+    y, tangent, residual, means = found
+    alphas, thetas = points.alpha, points.theta
     kappa_prime, R_prime, S_prime = np.exp(y[:, 0]), np.exp(y[:, 1]), y[:, 2]
     length = np.sqrt(1.0 + S_prime**2)
     q = 1.0 / np.hypot(length, R_prime)
@@ -183,11 +178,11 @@ def _observables(
     slope = (R_prime * dlength - length * dR) * q**2 / np.pi
 
     def shaped(values: NDArray[Any]) -> Any:
-        return values.reshape(shape) if shape else values[0].item()
+        return values.reshape(points.shape) if points.shape else values[0].item()
 
     return Solution(
         alpha=shaped(alphas),
-        fraction=shaped(kept),
+        fraction=shaped(points.fraction),
         theta=shaped(thetas),
         keep=keep,
         margin=margin,
