@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter
 from figures.style import BLACK, CYCLE, MARKERS, PAGE, look, save
 from shared.progress import Report
 from theory import solve
-from theory.distilled import Settings, study
+from theory.distilled import Distillation, study
 
 COEFFICIENTS = (-0.03, 0.0, 0.03, 0.1, 0.3)
 PREDICTIONS = {"theory_probe": "o", "theory_tilted": "s", "theory_teacher": "D"}
@@ -29,7 +29,7 @@ def distilled_figure(folder: Path, cells: int, report: Report) -> list[Path]:
     ``cells``: distillations a point; the record is kept and resumed in the folder ``distilled``.
     """
     alphas = (0.25, 0.5, 1.0, 2.0, 4.0) if cells > 1 else (0.5, 2.0)
-    settings = [Settings(a, c, s) for a in alphas for c in COEFFICIENTS for s in range(cells)]
+    settings = [Distillation(a, c, s) for a in alphas for c in COEFFICIENTS for s in range(cells)]
     rows = study(settings, folder / "distilled", report)
     with look():
         figure, ((errors, agreement), (difficulty, apart)) = plt.subplots(2, 2, figsize=(PAGE, 4.6))

@@ -105,7 +105,7 @@ def _most_violated(
 
 
 @njit(cache=True, nogil=True)
-def solve(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
+def walk(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
     """Walk from the rows `start` to the solution: the status, and the row that proved inseparability or -1.
 
     At the end face.w and face.lam are polished. STALLED after `limit` rows entered; the caller certifies

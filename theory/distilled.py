@@ -46,7 +46,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Settings:
+class Distillation:
     """One distillation.
 
     Attributes:
@@ -117,7 +117,7 @@ class Distilled:
     pull: float
 
 
-def distil(settings: Settings) -> Distilled:
+def distil(settings: Distillation) -> Distilled:
     """Learn the points; everything but lambda is shared by settings of the same seed."""
     streams = [np.random.default_rng([settings.seed, k]) for k in range(4)]
     D, M = settings.dimension, settings.count
@@ -200,7 +200,7 @@ def _student_error(points: Array, labels: Array, teacher: Array) -> float:
         return math.nan
 
 
-def measure(settings: Settings, made: Distilled) -> Measured:
+def measure(settings: Distillation, made: Distilled) -> Measured:
     """Train on the points and lay the result beside the theory."""
     T, J, y, D = made.teacher, made.probe, made.labels, settings.dimension
     theta = math.atan2(float(np.linalg.norm(J - (J @ T) * T)), float(J @ T))
@@ -243,7 +243,7 @@ RECORD = "distilled.jsonl"
 
 
 def study(
-    settings: Sequence[Settings], folder: Path | None = None, report: Report = lambda done, total: None
+    settings: Sequence[Distillation], folder: Path | None = None, report: Report = lambda done, total: None
 ) -> list[dict[str, Any]]:
     """Distil and measure every setting: one row each, settings and results together, in the order given.
 
@@ -270,7 +270,7 @@ def study(
 
 
 def _key(row: dict[str, Any]) -> str:
-    return json.dumps({f.name: row[f.name] for f in fields(Settings)}, sort_keys=True)
+    return json.dumps({f.name: row[f.name] for f in fields(Distillation)}, sort_keys=True)
 
 
 def _stored(path: Path) -> Iterator[dict[str, Any]]:
@@ -308,14 +308,14 @@ class Study:
     out: Path = Path("output/distilled")
     """Folder of the record, which is resumed."""
 
-    def settings(self) -> list[Settings]:
+    def settings(self) -> list[Distillation]:
         """All cells; ValueError if a value is out of range."""
         if self.seeds < 1:
             raise ValueError(f"--seeds is {self.seeds}, must be at least 1")
         names = ("dimension", "steps", "rate", "distance", "probe_alpha", "beta", "real")
         shared = {name: getattr(self, name) for name in names}
         return [
-            Settings(a, c, seed, **shared) for a in self.alpha for c in self.coefficient for seed in range(self.seeds)
+            Distillation(a, c, seed, **shared) for a in self.alpha for c in self.coefficient for seed in range(self.seeds)
         ]
 
     def run(self) -> None:

@@ -262,7 +262,7 @@ class Tilt:
         return _resolve_weight(self.weight, (), theta, margin, "tilt")
 
 
-def _pool_density(m: NDArray[np.float64], theta: float, margin: str) -> NDArray[np.float64]:
+def pool_density(m: NDArray[np.float64], theta: float, margin: str) -> NDArray[np.float64]:
     """Density of the margin in the pool."""
     density = np.sqrt(2.0 / np.pi) * np.exp(-0.5 * m * m)
     if margin == "unsigned" or theta == 0.0:
@@ -285,7 +285,7 @@ class Density:
 
         def weight(m: NDArray[np.float64]) -> NDArray[np.float64]:
             values = np.asarray(self.function(m), dtype=float)
-            pool = _pool_density(m, theta, margin)
+            pool = pool_density(m, theta, margin)
             empty = pool < 1e-250
             if np.any(values[empty] > 1e-12):
                 raise ValueError(

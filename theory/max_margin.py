@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from theory._active_set import GUARD, INSEPARABLE, solve
+from theory._active_set import GUARD, INSEPARABLE, walk
 from theory._blas import REASSOCIATE, single_blas_thread
 from theory._coordinate_descent import OVER_RELAXATION, coordinate_descent
 from theory._face import Face, combine, empty_face, polish, settle
@@ -232,7 +232,7 @@ def _solve(
         weight = lam[rows] * np.sqrt(squares[rows])
         rows = np.sort(rows[np.argsort(-weight, kind="stable")[: min(n, D)]])
     face = empty_face(Z, squares)
-    status, proof_row = solve(face, rows, 4 * n + 50 * D + 1000)
+    status, proof_row = walk(face, rows, 4 * n + 50 * D + 1000)
     return face, status, proof_row
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from theory import matching, solve
 from theory.departure import departure, signed_margins, tilt_of_mean
-from theory.distilled import RECORD, Settings, distil, main, measure, study
+from theory.distilled import RECORD, Distillation, distil, main, measure, study
 from theory.kept import Tilt
 from theory.sampling import draw_kept
 
-SMALL = Settings(alpha=0.6, dimension=40, real=5.0, steps=30, probes=4)
+SMALL = Distillation(alpha=0.6, dimension=40, real=5.0, steps=30, probes=4)
 
 
 @pytest.mark.parametrize("distance", sorted(matching.DISTANCES))
@@ -65,7 +65,7 @@ def test_the_correction_makes_points_easier_and_its_opposite_harder():
 
 
 def test_without_a_step_points_are_random_samples():
-    settings = Settings(alpha=1.0, dimension=60, real=4.0, steps=0, probes=1)
+    settings = Distillation(alpha=1.0, dimension=60, real=4.0, steps=0, probes=1)
     rows = [measure(s, distil(s)) for s in (replace(settings, seed=k) for k in range(30))]
     errors = np.array([r.test_error for r in rows])
     assert all(r.test_error == r.start_error and r.mislabelled == 0.0 and r.moved == 0.0 for r in rows)

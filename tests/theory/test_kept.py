@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 
 from theory import Density, Samples, Tilt, Weight, Window, solve
-from theory.kept import MARGINS, _pool_density, margin_quantile
+from theory.kept import MARGINS, margin_quantile, pool_density
 
 
 @pytest.mark.parametrize("margin", MARGINS)
@@ -16,7 +16,7 @@ from theory.kept import MARGINS, _pool_density, margin_quantile
 @pytest.mark.parametrize("probability", [1e-3, 0.2, 0.999])
 def test_quantiles_invert_the_pool(probability, theta, margin):
     def density(m):
-        return float(_pool_density(np.array([m]), theta, margin)[0])
+        return float(pool_density(np.array([m]), theta, margin)[0])
 
     low = 0.0 if margin == "unsigned" or theta == 0.0 else -12.0
     t = margin_quantile(probability, theta, margin)
@@ -42,7 +42,7 @@ def test_one_rule_in_its_different_forms(theta, margin):
         Window(upper=edge),
         Window(0.0, fraction, quantiles=True),
         Weight(step, breaks=(edge,)),
-        Density(lambda m: step(m) * (m > lowest) * _pool_density(m, theta, margin), breaks=(edge,)),
+        Density(lambda m: step(m) * (m > lowest) * pool_density(m, theta, margin), breaks=(edge,)),
     ]
     for form in forms:
         s = solve(alpha, keep=form, theta=theta, margin=margin)

@@ -97,5 +97,5 @@ def test_blas_threads_are_given_back():
 
 def test_kernels_are_cached():
     max_margin(GOOD, [1, 1])
-    stats = _active_set.solve.stats
+    stats = _active_set.walk.stats
     assert stats.cache_hits or stats.cache_misses
