@@ -1,4 +1,4 @@
-"""``python -m benchmarks.theory`` (``make bench-theory``): the theory's speed as ratios, all in one run."""
+"""`python -m benchmarks.theory` (`make bench-theory`): the theory's speed as ratios, all in one run."""
 
 from __future__ import annotations
 

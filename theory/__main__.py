@@ -1,4 +1,4 @@
-"""``python -m theory solve | curve | simulate | crossover``.  Angles in degrees here, in radians in Python."""
+"""`python -m theory solve | curve | simulate | crossover`. Angles in degrees here, in radians in Python."""
 
 from __future__ import annotations
 

@@ -83,9 +83,7 @@ def _enter(face: Face, j: int, slack: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _most_violated(
-    face: Face, margins: np.ndarray, allowance: float, chosen: np.ndarray, violation: np.ndarray
-) -> int:
+def _most_violated(face: Face, margins: np.ndarray, allowance: float, chosen: np.ndarray, violation: np.ndarray) -> int:
     """Fill `chosen` and `violation` with the rows furthest below the margin, worst first; their number."""
     found = 0
     for i in range(margins.size):

@@ -1,7 +1,7 @@
 """Newton's method and continuation in log(alpha), compiled.
 
 The root is unique (the problem is convex), so continuation cannot land on a wrong one; what can go wrong is that Newton
-wanders where the equations are flat.  Hence: start where the answer is known (alpha -> 0), follow the tangent, halve
+wanders where the equations are flat. Hence: start where the answer is known (alpha -> 0), follow the tangent, halve
 the step when a corrector fails, and report a residual with every point.
 """
 
@@ -17,7 +17,7 @@ from theory._moments import P0, P1, SP1, UP1, Kept, Linearised, Student, average
 
 # Newton stops when its step is at rounding level; the residual then sits at a few 1e-15.
 STEP_TOLERANCE = 1e-13
-# What is accepted as a solution when rounding stops Newton from reaching the step tolerance.  The field
+# What is accepted as a solution when rounding stops Newton from reaching the step tolerance. The field
 # a = kappa' - R' U - S' S has an absolute rounding error of 1e-16 kappa', hence the factor beyond kappa' = 1e3.
 RESIDUAL_TOLERANCE = 1e-11
 # The small-alpha expansion is used at or below this alpha; its corrections are O(alpha).
@@ -27,7 +27,7 @@ ALPHA_START = 1e-3
 class Curve(NamedTuple):
     """Solutions at n alphas, NaN where none was reached.
 
-    ``y`` [n, 3] = (log kappa', log R', S'), ``tangent`` [n, 3] = dy / d log(alpha), ``residual`` [n], and ``means``
+    `y` [n, 3] = (log kappa', log R', S'), `tangent` [n, 3] = dy / d log(alpha), `residual` [n], and `means`
     [n, 2], the kept averages of (Psi_1, Phi).
     """
 
@@ -80,7 +80,7 @@ def tolerance(log_kappa: float) -> float:
 
 @njit(cache=True)
 def newton(y: np.ndarray, alpha: float, kept: Kept, iterations: int) -> tuple[bool, float, np.ndarray, np.ndarray]:
-    """Damped Newton from y, in place.  Returns (converged, residual, tangent dy / d log(alpha), averages)."""
+    """Damped Newton from y, in place. Returns (converged, residual, tangent dy / d log(alpha), averages)."""
     G, J, dG = at = Linearised(np.empty(3), np.empty((3, 3)), np.empty(3))
     tangent = np.zeros(3)
     E = system(y, alpha, kept, at)
@@ -132,7 +132,7 @@ def small_alpha_start(alpha: float, kept: Kept) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def solve_curve(alphas: np.ndarray, kept: Kept) -> Curve:
-    """Solve at increasing ``alphas`` [n]."""
+    """Solve at increasing `alphas` [n]."""
     n = alphas.size
     curve = Curve(np.full((n, 3), np.nan), np.full((n, 3), np.nan), np.full(n, np.nan), np.full((n, 2), np.nan))
     at = math.log(min(alphas[0], ALPHA_START))

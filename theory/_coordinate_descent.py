@@ -26,9 +26,7 @@ _SEED = 0x9E3779B97F4A7C15  # of the sweeps' order: fixed, so that equal input g
 
 
 @njit(cache=True, nogil=True, fastmath=REASSOCIATE)
-def coordinate_descent(
-    Z: np.ndarray, inverse_squares: np.ndarray, lam: np.ndarray, sweeps: int, omega: float
-) -> int:
+def coordinate_descent(Z: np.ndarray, inverse_squares: np.ndarray, lam: np.ndarray, sweeps: int, omega: float) -> int:
     """Improve `lam` [n] in place by at most `sweeps` sweeps over the rows of `Z` [n, D]; the sweeps done.
 
     All arrays are single precision. `inverse_squares` [n] holds 1 / |z_i|^2, or 0 for a row to leave alone.

@@ -1,14 +1,14 @@
 """Averages over the kept samples, and the saddle-point equations with their Jacobian, compiled.
 
-A kept sample has ``U = |T.x|``, ``S = y n.x`` (n the unit vector of the probe orthogonal to the teacher) and the
-label-signed probe margin ``m = U cos(theta) + S sin(theta)``.  With a selection weight W(m),
+A kept sample has `U = |T.x|`, `S = y n.x` (n the unit vector of the probe orthogonal to the teacher) and the
+label-signed probe margin `m = U cos(theta) + S sin(theta)`. With a selection weight W(m),
 
     E_kept[F] = (2 / f) int_0^inf dU phi(U) int dS phi(S) W(m) F(U, S),       a = kappa' - R' U - S' S.
 
 Three forms of W, three routes to the thirteen averages that the equations and their Jacobian need:
 
-* **windows** in m.  The field depends on (U, S) only through ``p = (R' U + S' S) / r``; for fixed p both ``U > 0``
-  and ``lo < m < hi`` are intervals of the orthogonal coordinate s.  So each average is one integral over p with a
+* **windows** in m. The field depends on (U, S) only through `p = (R' U + S' S) / r`; for fixed p both `U > 0`
+  and `lo < m < hi` are intervals of the orthogonal coordinate s. So each average is one integral over p with a
   positive integrand and closed moments of s: no bivariate normal, no cancellation.
 * **a smooth weight**, tabulated as Chebyshev panels: nodes in m, inner integral over the orthogonal coordinate n.
 * **samples** of the margin: the same with the samples as nodes.
@@ -52,11 +52,11 @@ COUNT = 13
 class Kept(NamedTuple):
     """What is kept, as a probe at an angle to the teacher sees it: everything the averages need besides the student.
 
-    ``kind`` WINDOWS: ``table`` [windows, 2] are the windows of m.  WEIGHT: ``ends`` [panels + 1] and ``table``
-    [panels, order] hold the Chebyshev panels of W.  SAMPLES: ``ends`` [samples] are the margins and ``table`` [1,
-    samples] their masses (which sum to one after the conditional integral, so ``fraction`` is 1).
+    `kind` WINDOWS: `table` [windows, 2] are the windows of m. WEIGHT: `ends` [panels + 1] and `table`
+    [panels, order] hold the Chebyshev panels of W. SAMPLES: `ends` [samples] are the margins and `table` [1,
+    samples] their masses (which sum to one after the conditional integral, so `fraction` is 1).
 
-    ``fraction`` = E_pool[W]; ``sin`` and ``cos`` of the angle, exactly 0 and 1 for a perfect probe.
+    `fraction` = E_pool[W]; `sin` and `cos` of the angle, exactly 0 and 1 for a perfect probe.
     """
 
     kind: int
@@ -78,7 +78,7 @@ class Student(NamedTuple):
 class Linearised(NamedTuple):
     """The equations at a point y = (log kappa', log R', S').
 
-    ``G`` [3]: residuals; ``J`` [3, 3]: their Jacobian in y; ``dG`` [3]: their derivative in log(alpha).
+    `G` [3]: residuals; `J` [3, 3]: their Jacobian in y; `dG` [3]: their derivative in log(alpha).
     """
 
     G: np.ndarray
@@ -123,7 +123,7 @@ def _add_line(
 ) -> None:
     """Add a line of fixed p: U = p cos - s sin, S = p sin + s cos, with the moments of s on its interval.
 
-    ``direction``: cos and sin of the angle from the teacher to the student, in the plane of U and S.
+    `direction`: cos and sin of the angle from the teacher to the student, in the plane of U and S.
     """
     cos, sin = direction
     m0, m1, m2 = moments
@@ -316,7 +316,7 @@ def averages(student: Student, kept: Kept) -> np.ndarray:
 
 @njit(cache=True)
 def system(y: np.ndarray, alpha: float, kept: Kept, at: Linearised) -> np.ndarray:
-    """Fill ``at`` with the equations linearised at y = (log kappa', log R', S'); the averages.
+    """Fill `at` with the equations linearised at y = (log kappa', log R', S'); the averages.
 
     At theta = 0 the third equation is S' = 0.
     """

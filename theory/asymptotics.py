@@ -1,6 +1,7 @@
 """Limits of the theory in closed form or in one scalar equation; each is a test of the solver, and some are drawn.
 
-Numbers in brackets refer to the specification's list of limits and facts (section 7).  Unsigned margin throughout.
+Numbers in brackets count the limits and facts; `tests/theory/test_limits.py` has a test by the number of each. Unsigned
+margin throughout.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def large_alpha_prefactor(fraction: float, keep: str, theta: float = 0.0) -> flo
     """The limit of error * alpha as alpha -> infinity at fixed fraction (4, 5): always a power law with exponent -1.
 
     hard C f / (2 Phi(gamma / sin) - 1), easy C f / (2 H(gamma / sin)) for theta > 0; at theta = 0 hard C f and easy
-    C f exp(gamma^2 / 2).  For easy and small theta the limit is reached only at enormous alpha.
+    C f exp(gamma^2 / 2). For easy and small theta the limit is reached only at enormous alpha.
     """
     constant = large_alpha_constants()[1]
     if fraction == 1.0 or keep == "random":
@@ -118,6 +119,6 @@ def discarding_price(alpha: float) -> float:
 def hard_imperfect_floor(theta: float, random_error: float) -> float:
     """Error as f -> 0 at fixed alpha, keep hard, theta > 0 (11): only the part of T orthogonal to J is learnt.
 
-    cos(pi error) = sin(theta) cos(pi random_error), ``random_error`` the error of random samples at the same alpha.
+    cos(pi error) = sin(theta) cos(pi random_error), `random_error` the error of random samples at the same alpha.
     """
     return math.acos(math.sin(theta) * math.cos(math.pi * random_error)) / math.pi

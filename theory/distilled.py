@@ -11,7 +11,7 @@ its error is laid beside
 Where they differ, synthesis is no selection; how far the points are from isotropic and independent in the complement of
 teacher and probe is measured (`theory.departure`), and how long they are.
 
-``python -m theory.distilled --out FOLDER`` runs a grid of alpha and lambda, resumes what is there, prints a table.
+`python -m theory.distilled --out FOLDER` runs a grid of alpha and lambda, resumes what is there, prints a table.
 """
 
 from __future__ import annotations
@@ -104,8 +104,11 @@ class Distillation:
 class Distilled:
     """Learnt points [M, D] with labels [M], the teacher [D], a probe [D] that matching never saw, and the losses.
 
-    `start` [M, D] are the real samples from which the points started; `pull` is the mean over steps of the norm of the
-    correction's gradient over that of the distance.
+    Attributes:
+        points, labels, teacher, probe: see above.
+        start: [M, D], the real samples from which the points started.
+        losses: [steps].
+        pull: mean over steps of the norm of the correction's gradient over that of the distance.
     """
 
     points: Array
@@ -140,9 +143,7 @@ def distil(settings: Distillation) -> Distilled:
     pulls = np.empty(settings.steps)
     for step in range(settings.steps):
         k = int(streams[3].integers(len(ensemble)))
-        found = matching_loss(
-            points, labels, real[k], ensemble[k], settings.coefficient, DISTANCES[settings.distance]
-        )
+        found = matching_loss(points, labels, real[k], ensemble[k], settings.coefficient, DISTANCES[settings.distance])
         points = points - settings.rate * M * found.gradient
         losses[step] = found.loss
         pulls[step] = found.penalty_pull / max(found.distance_pull, 1e-300)
@@ -247,7 +248,7 @@ def study(
 ) -> list[dict[str, Any]]:
     """Distil and measure every setting: one row each, settings and results together, in the order given.
 
-    With a folder, finished rows are kept in ``distilled.jsonl`` and not computed again; the file is replaced whole
+    With a folder, finished rows are kept in `distilled.jsonl` and not computed again; the file is replaced whole
     after each, so an interruption costs one setting at most.
     """
     kept = {} if folder is None else {_key(row): row for row in _stored(folder / RECORD)}
@@ -315,7 +316,10 @@ class Study:
         names = ("dimension", "steps", "rate", "distance", "probe_alpha", "beta", "real")
         shared = {name: getattr(self, name) for name in names}
         return [
-            Distillation(a, c, seed, **shared) for a in self.alpha for c in self.coefficient for seed in range(self.seeds)
+            Distillation(a, c, seed, **shared)
+            for a in self.alpha
+            for c in self.coefficient
+            for seed in range(self.seeds)
         ]
 
     def run(self) -> None:

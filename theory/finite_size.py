@@ -45,9 +45,7 @@ def extrapolate(small: Simulation, large: Simulation) -> Extrapolation:
     if not small.dimension < large.dimension:
         raise ValueError(f"the sizes must grow: D = {small.dimension}, then {large.dimension}")
     same = [np.shape(small.alpha) == np.shape(large.alpha)]
-    same += [
-        np.allclose(getattr(small, a), getattr(large, a), rtol=1e-12) for a in ("alpha", "theta") if same[0]
-    ]
+    same += [np.allclose(getattr(small, a), getattr(large, a), rtol=1e-12) for a in ("alpha", "theta") if same[0]]
     if not all(same):
         raise ValueError(
             "the two simulations are of different points: alpha (as simulated, n / D) and theta must agree"
@@ -56,9 +54,7 @@ def extrapolate(small: Simulation, large: Simulation) -> Extrapolation:
     estimates = {}
     for name in OBSERVABLES:
         estimates[name] = weight * getattr(large, name) - (weight - 1.0) * getattr(small, name)
-        spread = np.hypot(
-            weight * getattr(large, f"{name}_se"), (weight - 1.0) * getattr(small, f"{name}_se")
-        )
+        spread = np.hypot(weight * getattr(large, f"{name}_se"), (weight - 1.0) * getattr(small, f"{name}_se"))
         estimates[f"{name}_se"] = spread if np.shape(spread) else float(spread)
     return Extrapolation(**estimates, small=small, large=large)
 

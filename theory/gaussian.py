@@ -1,10 +1,10 @@
 """Gaussian building blocks of the saddle-point equations, compiled.
 
-With ``xi ~ N(0, 1)`` and ``Psi_k(a) = E[(a - xi)_+^k]``::
+With `xi ~ N(0, 1)` and `Psi_k(a) = E[(a - xi)_+^k]`::
 
     Psi_0 = Phi(a),   Psi_1 = a Phi(a) + phi(a),   Psi_2 = (1 + a^2) Phi(a) + a phi(a),   Psi_k' = k Psi_{k-1}
 
-Quadrature is composite Gauss-Legendre.  Everything that the equations integrate is a Gaussian times a function with a
+Quadrature is composite Gauss-Legendre. Everything that the equations integrate is a Gaussian times a function with a
 few known layers (position, width), so panels are laid around these layers instead of being found adaptively.
 """
 
@@ -18,7 +18,7 @@ from numba import njit
 SQRT_HALF = math.sqrt(0.5)
 PHI_0 = 1.0 / math.sqrt(2.0 * math.pi)
 
-# Gaussian weights are cut here: exp(-13^2 / 2) = 2e-37.  Rare probe mistakes can be amplified by alpha R'^2 / f ~ 1e17,
+# Gaussian weights are cut here: exp(-13^2 / 2) = 2e-37. Rare probe mistakes can be amplified by alpha R'^2 / f ~ 1e17,
 # so the customary 8 or 9 standard deviations would not do.
 CUT = 13.0
 # Psi_k(a) is dropped below this: Psi_2(-10) = 1e-25, and alpha E[Psi_2] = 1 at the solution.
@@ -46,7 +46,7 @@ def Phi(x: float) -> float:
 
 @njit(cache=True)
 def interval_moments(lo: float, hi: float) -> tuple[float, float, float]:
-    """Moments ``E[s^k; lo < s < hi]``, k = 0, 1, 2, of a standard normal s; zero when the interval is empty."""
+    """Moments `E[s^k; lo < s < hi]`, k = 0, 1, 2, of a standard normal s; zero when the interval is empty."""
     if hi <= lo:
         return 0.0, 0.0, 0.0
     # Difference of tails taken on the side where both are small.
@@ -63,10 +63,10 @@ def interval_moments(lo: float, hi: float) -> tuple[float, float, float]:
 
 @njit(cache=True)
 def psi(a: float) -> tuple[float, float, float, float]:
-    """``(Psi_2, Psi_1, Phi, phi)`` at a, to nearly full relative precision.
+    """`(Psi_2, Psi_1, Phi, phi)` at a, to nearly full relative precision.
 
-    Below -4 the closed forms cancel.  There ``J_k = Psi_k / k!`` is the minimal solution of ``k J_k = a J_(k-1) +
-    J_(k-2)``, ``J_(-1) = phi``, so running that recurrence downwards (Miller) is stable: all its terms are positive.
+    Below -4 the closed forms cancel. There `J_k = Psi_k / k!` is the minimal solution of `k J_k = a J_(k-1) +
+    J_(k-2)`, `J_(-1) = phi`, so running that recurrence downwards (Miller) is stable: all its terms are positive.
     """
     density = phi(a)
     if a > -4.0:
@@ -84,7 +84,7 @@ def psi(a: float) -> tuple[float, float, float, float]:
 
 @njit(cache=True)
 def add_layer(breaks: np.ndarray, count: int, centre: float, width: float) -> int:
-    """Append the panel edges of a layer to ``breaks[:count]``; returns the new count."""
+    """Append the panel edges of a layer to `breaks[:count]`; returns the new count."""
     if not math.isfinite(centre) or abs(centre) > 1e6:
         return count
     # A layer wider than the Gaussian is no layer, and one narrower than rounding is a point.
@@ -97,9 +97,9 @@ def add_layer(breaks: np.ndarray, count: int, centre: float, width: float) -> in
 
 @njit(cache=True)
 def lay_panels(breaks: np.ndarray, count: int, lo: float, hi: float, longest: float, edges: np.ndarray) -> int:
-    """Sorted panel edges on [lo, hi] from ``breaks[:count]``, none longer than ``longest``.
+    """Sorted panel edges on [lo, hi] from `breaks[:count]`, none longer than `longest`.
 
-    Writes ``edges[: n + 1]`` and returns the number of panels n (0 when hi <= lo).
+    Writes `edges[: n + 1]` and returns the number of panels n (0 when hi <= lo).
     """
     if not hi > lo:
         return 0

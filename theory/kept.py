@@ -1,17 +1,17 @@
 """Which samples are kept: every selection used here is a weight W on the label-signed probe margin m.
 
-Margins (spec section 1).  ``unsigned`` (default, the published convention): a sample is ranked by ``|z|``, z = J.x, the
-label is not looked at; W is even in m.  ``signed``: ranked by ``m = y z``, so a probe's mistakes come first.  The two
+Margins. `unsigned` (default, the published convention): a sample is ranked by `|z|`, z = J.x, the label is not looked
+at; W is even in m. `signed`: ranked by `m = y z`, so a probe's mistakes come first. The two
 coincide for a perfect probe and are different models otherwise.
 
 A rule is resolved, for given (fraction, theta, margin), into numbers that the compiled equations understand
-(`Resolved`).  Rules:
+(`Resolved`). Rules:
 
-* ``"hard"`` / ``"easy"``: the fraction of smallest / largest margin; ``"random"``: no selection.
+* `"hard"` / `"easy"`: the fraction of smallest / largest margin; `"random"`: no selection.
 * `Window`: margins (or quantiles of the margin) between two values.
 * `Tilt`: W = exp(-tau h(m)), h = 1 / (1 + exp(beta m)) the gradient norm of a logistic loss at margin m; this is what
   Sample Difficulty Correction does to the kept density, if it does what its authors say.
-* `Weight`: any W(m) >= 0 against the pool.  `Density`: any density of the margin itself.  `Samples`: drawn margins.
+* `Weight`: any W(m) >= 0 against the pool. `Density`: any density of the margin itself. `Samples`: drawn margins.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ PANELS = 2000  # more than this many panels: the user's function is noise
 class Resolved:
     """A rule as the compiled equations take it.
 
-    ``kind`` 0: ``table`` [windows, 2] of label-signed margins.  1: ``ends`` [panels + 1], ``table`` [panels, ORDER],
-    Chebyshev panels of W.  2: ``ends`` [samples] margins, ``table`` [1, samples] masses.  ``fraction`` = E_pool[W].
+    `kind` 0: `table` [windows, 2] of label-signed margins. 1: `ends` [panels + 1], `table` [panels, ORDER],
+    Chebyshev panels of W. 2: `ends` [samples] margins, `table` [1, samples] masses. `fraction` = E_pool[W].
     """
 
     kind: int
@@ -55,7 +55,7 @@ class Resolved:
         return Kept(self.kind, self.ends, self.table, float(self.fraction), math.sin(theta), math.cos(theta))
 
     def mass(self, theta: float) -> float:
-        """E_pool[W] / ``fraction``: the average of Phi(a) where every field a is huge."""
+        """E_pool[W] / `fraction`: the average of Phi(a) where every field a is huge."""
         return float(averages(Student(1e6, 1e-9, 0.0), self.seen_at(theta))[P0])
 
 
@@ -68,7 +68,7 @@ class Rule(Protocol):
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """``", did you mean 'hard'?"`` or nothing, for error sentences."""
+    """`", did you mean 'hard'?"` or nothing, for error sentences."""
     close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
     return f", did you mean {close[0]!r}?" if close else ""
 
@@ -81,9 +81,9 @@ def check_margin(margin: str) -> str:
 
 
 def margin_quantile(probability: float, theta: float, margin: str, upper: bool = False) -> float:
-    """The margin t with P(margin < t) = probability in the pool (``upper``: P(margin > t) = probability).
+    """The margin t with P(margin < t) = probability in the pool (`upper`: P(margin > t) = probability).
 
-    unsigned: |z| is half-normal.  signed: m has density 2 phi(m) Phi(m cot theta), skew-normal, distribution function
+    unsigned: |z| is half-normal. signed: m has density 2 phi(m) Phi(m cot theta), skew-normal, distribution function
     Phi(t) - 2 T(t, cot theta) with Owen's T.
     """
     if probability <= 0.0:
@@ -115,7 +115,7 @@ def _windows(lower: float, upper: float, theta: float, margin: str) -> NDArray[n
 
 @dataclass(frozen=True)
 class Ranked:
-    """The fraction of smallest (``hardest``) or largest margin."""
+    """The fraction of smallest (`hardest`) or largest margin."""
 
     fraction: float
     hardest: bool
@@ -134,7 +134,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Window:
-    """Keep ``lower < margin < upper``; with ``quantiles`` both are ranks in [0, 1] instead of margins."""
+    """Keep `lower < margin < upper`; with `quantiles` both are ranks in [0, 1] instead of margins."""
 
     lower: float = -math.inf
     upper: float = math.inf
@@ -222,10 +222,10 @@ def _resolve_weight(
 
 @dataclass(frozen=True)
 class Weight:
-    """Any weight W(margin) >= 0 against the pool (need not be normalised); ``breaks``: where it is not smooth.
+    """Any weight W(margin) >= 0 against the pool (need not be normalised); `breaks`: where it is not smooth.
 
-    ``function`` maps an array of margins to an array of weights: of absolute margins >= 0 under ``unsigned``, of
-    label-signed ones under ``signed``.
+    `function` maps an array of margins to an array of weights: of absolute margins >= 0 under `unsigned`, of
+    label-signed ones under `signed`.
     """
 
     function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -238,9 +238,9 @@ class Weight:
 
 @dataclass(frozen=True)
 class Tilt:
-    """W = exp(-coefficient h(m)), h = 1 / (1 + exp(beta m)); with ``gradient_weighted`` times h (gradient matching).
+    """W = exp(-coefficient h(m)), h = 1 / (1 + exp(beta m)); with `gradient_weighted` times h (gradient matching).
 
-    Positive coefficients prefer easy samples.  (Specification of the lambda link, section 2.)
+    Positive coefficients prefer easy samples: |x| h is the norm of the sample's gradient, and h falls with the margin.
     """
 
     coefficient: float
@@ -274,7 +274,7 @@ def pool_density(m: NDArray[np.float64], theta: float, margin: str) -> NDArray[n
 class Density:
     """Any density of the margin itself (need not be normalised): absolute margins >= 0, or label-signed ones.
 
-    ``breaks``: where it is not smooth.  Must vanish where the pool has no samples (a perfect probe makes no mistakes).
+    `breaks`: where it is not smooth. Must vanish where the pool has no samples (a perfect probe makes no mistakes).
     """
 
     function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -302,7 +302,7 @@ class Density:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The kept density given by drawn margins (absolute under ``unsigned``), optionally weighted.
+    """The kept density given by drawn margins (absolute under `unsigned`), optionally weighted.
 
     Cost: an inner integral a sample and evaluation for theta > 0 (about 5 us), one term for theta = 0.
     """

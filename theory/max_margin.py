@@ -218,9 +218,7 @@ def _solve(
     """Guess, then walk: the final face, the walk's status, and the row that proved inseparability (or -1)."""
     n, D = Z.shape
     inverse = np.zeros(n, np.float32)
-    np.divide(
-        1.0, squares, out=inverse, where=squares > _WORST_CONDITION * squares.max(), casting="same_kind"
-    )
+    np.divide(1.0, squares, out=inverse, where=squares > _WORST_CONDITION * squares.max(), casting="same_kind")
     lam = np.zeros(n, np.float32)
     if initial.size:
         w = initial @ Z  # start from the multiple of `initial` at which the dual is largest
@@ -242,9 +240,7 @@ def _certified(face: Face, scale: float) -> MaxMargin:
     weights = np.maximum(face.lam[:m], 0.0)
     total, norm = float(weights.sum()), float(np.linalg.norm(face.w))
     if total == 0.0 or norm == 0.0:
-        raise NotCertified(
-            "no support vector was found: the rows are too badly conditioned for double precision"
-        )
+        raise NotCertified("no support vector was found: the rows are too badly conditioned for double precision")
     weights /= total
     multipliers = np.zeros(face.squares.size)
     multipliers[face.member[:m]] = weights

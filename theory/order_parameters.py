@@ -2,9 +2,9 @@
 
 The model (Sorscher et al. 2022, arXiv 2206.14486; here derived for any selection weight and any probe): teacher T,
 probe J at angle theta, P = alpha D kept samples with their true labels, hard-margin student w through the origin,
-D -> infinity.  The problem is convex, so the replica-symmetric saddle point is exact and unique.
+D -> infinity. The problem is convex, so the replica-symmetric saddle point is exact and unique.
 
-With the unnormalised student ``w = q (R' T + S' n + e)``, ``kappa = q kappa'``, ``q = 1 / sqrt(1 + R'^2 + S'^2)``:
+With the unnormalised student `w = q (R' T + S' n + e)`, `kappa = q kappa'`, `q = 1 / sqrt(1 + R'^2 + S'^2)`:
 
     alpha E_kept[Psi_2(a)] = 1,                                   a = kappa' - R' U - S' S
     R' = alpha { E_kept[U Psi_1(a)] + R' E_kept[Phi(a)] }
@@ -36,12 +36,18 @@ class NotConverged(RuntimeError):  # noqa: N818 - the name users catch
 class Solution:
     """A solved saddle point, or an array of them (fields are floats for scalar input, arrays otherwise).
 
-    R: overlap of student and teacher.  rho: overlap of student and probe.  kappa: margin.  test_error = arccos(R) / pi.
-    residual: largest scaled residual of the three equations.  status: ``"converged"`` or why not.
-
-    R_prime, S_prime, kappa_prime: the unnormalised solution, from which 1 - R is had without cancellation.
-    support: support vectors per dimension, alpha E_kept[Phi].  identity: alpha {kappa' q^2 E[Psi_1] + E[Phi]}, equal to
-    one at a solution although no equation says so.  local_exponent: -d log(test_error) / d log(alpha) at fixed rule.
+    Attributes:
+        alpha, fraction, theta, keep, margin: the settings; `fraction` is what the rule really keeps of the pool.
+        R: overlap of student and teacher.
+        rho: overlap of student and probe.
+        kappa: margin of the student, |w| = 1.
+        test_error: arccos(R) / pi.
+        residual: largest scaled residual of the three equations.
+        status: "converged" or why not.
+        R_prime, S_prime, kappa_prime: the unnormalised solution, from which 1 - R is had without cancellation.
+        support: support vectors per dimension, alpha E_kept[Phi].
+        identity: alpha {kappa' q^2 E[Psi_1] + E[Phi]}, equal to one at a solution although no equation says so.
+        local_exponent: -d log(test_error) / d log(alpha) at fixed rule.
     """
 
     alpha: Any
@@ -108,23 +114,23 @@ def solve(
     *,
     raise_on_failure: bool = True,
 ) -> Solution:
-    """Solve the saddle point; ``alpha``, ``fraction`` and ``theta`` broadcast against each other.
+    """Solve the saddle point; `alpha`, `fraction` and `theta` broadcast against each other.
 
     Args:
         alpha: KEPT samples per dimension, P / D > 0 (not the pool's).
-        fraction: kept fraction f of the pool, in (0, 1]; for ``keep`` "hard" and "easy".
-        keep: ``"hard"`` (smallest margins), ``"easy"`` (largest), ``"random"``, or a rule of `theory.kept`.
+        fraction: kept fraction f of the pool, in (0, 1]; for `keep` "hard" and "easy".
+        keep: `"hard"` (smallest margins), `"easy"` (largest), `"random"`, or a rule of `theory.kept`.
         theta: angle between probe and teacher in radians, [0, pi/2].
-        margin: ``"unsigned"`` ranks by |z| (published convention), ``"signed"`` by y z (another model for theta > 0).
+        margin: `"unsigned"` ranks by |z| (published convention), `"signed"` by y z (another model for theta > 0).
         raise_on_failure: raise `NotConverged` if any point has not converged; otherwise its fields are NaN and its
-            ``status`` says why.
+            `status` says why.
 
     Returns:
         `Solution`, of floats when all three inputs are scalars, else of arrays of the broadcast shape.
 
     Raises:
         ValueError: a value out of range or an unknown name.
-        NotConverged: see ``raise_on_failure``.
+        NotConverged: see `raise_on_failure`.
 
     >>> from theory import solve
     >>> round(solve(2.0, 0.3, "easy").test_error, 6)

@@ -1,8 +1,8 @@
 """The saddle-point equations as published (Sorscher et al. 2022, arXiv 2206.14486), kept as the second opinion.
 
-`theory.order_parameters` solves a general form of the same conditions; readers of the paper look for these.  They hold
-for the unsigned margin only (p(z) even, kept inputs isotropic in the null space of the probe), for ``"hard"`` and
-``"easy"``, with alpha the KEPT samples per dimension.
+`theory.order_parameters` solves a general form of the same conditions; readers of the paper look for these. They hold
+for the unsigned margin only (p(z) even, kept inputs isotropic in the null space of the probe), for `"hard"` and
+`"easy"`, with alpha the KEPT samples per dimension.
 
 Perfect probe, two unknowns (R, kappa), gamma the edge of the kept margins and q^2 = 1 - R^2; keep hard::
 
@@ -10,8 +10,17 @@ Perfect probe, two unknowns (R, kappa), gamma the edge of the kept margins and q
                                        [1 - exp(-gamma (gamma - 2 R t) / 2 q^2)] (kappa - t)
     1 - R^2 = (2 alpha / f) int_{-inf}^kappa Dt [H(-R t / q) - H((gamma - R t) / q)] (kappa - t)^2
 
-(keep easy: the second term of each bracket alone).  Imperfect probe, three unknowns (R, rho, kappa): section 5 of the
-specification, with Lambda, Gamma, Delta as there; averages over p(z) on the whole line.
+(keep easy: the second term of each bracket alone). Imperfect probe, three unknowns (R, rho, kappa), with averages < >
+over the kept density p(z) of z = J.x on the whole line, H(x) = Phi(-x) and G the density of N(rho z, 1 - rho^2)::
+
+    (R - rho cos) / sin^2 = (alpha / pi Lambda) < int_{-inf}^kappa dt exp(-Delta / 2 Lambda^2) (kappa - t) >
+    1 - (rho^2 + R^2 - 2 rho R cos) / sin^2 = 2 alpha < int_{-inf}^kappa dt G(t) H(g) (kappa - t)^2 >
+    (rho - R cos) / sin^2 = 2 alpha < int_{-inf}^kappa dt (kappa - t) / (1 - rho^2)
+                              { G(t) H(g) (z - rho t) + (rho R - cos) exp(-Delta / 2 Lambda^2) / (2 pi Lambda) } >
+
+    Lambda^2 = sin^2 - R^2 - rho^2 + 2 rho R cos,      g = Gamma / (Lambda sqrt(1 - rho^2))
+    Gamma = z (rho R - cos) - t (R - rho cos)
+    Delta = z^2 (rho^2 + cos^2 - 2 rho R cos) + 2 t z (R cos - rho) + t^2 sin^2
 
 The published unknowns lose digits as 1 - R -> 0 and the imperfect form is singular at theta = 0; the agreement that the
 tests demand (1e-9) is for 1 - R > 1e-6 and theta > 0.01.
@@ -131,7 +140,7 @@ def solve_published(
     """(R, rho, kappa) from the published equations, by a generic root finder.
 
     Slow (seconds to half a minute for theta > 0) and independent of `theory.solve`: it shares neither equations nor
-    quadrature nor solver.  Without ``start`` = (R, rho, kappa) near the root it continues from small alpha, which is a
+    quadrature nor solver. Without `start` = (R, rho, kappa) near the root it continues from small alpha, which is a
     must: started cold, a generic root finder returns wrong roots of these equations without complaint.
 
     Raises:

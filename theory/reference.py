@@ -40,9 +40,7 @@ def by_cvxpy(X: Array, y: Array, solver: str | None = None, tolerance: float | N
     settings: dict[str, Any] = {}
     if tolerance is not None:
         if solver != "CLARABEL":
-            raise ValueError(
-                f"a tolerance can be set for CLARABEL only, not for {solver or 'the default solver'}"
-            )
+            raise ValueError(f"a tolerance can be set for CLARABEL only, not for {solver or 'the default solver'}")
         settings = {"tol_gap_abs": tolerance, "tol_gap_rel": tolerance, "tol_feas": tolerance}
     Z = y[:, None] * X
     w = cp.Variable(X.shape[1])

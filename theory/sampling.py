@@ -75,7 +75,7 @@ class Unselected:
 
 @dataclass(frozen=True)
 class LargestOrSmallest:
-    """The smallest (``hardest``) or largest |J.x| of a pool of ``pool`` samples."""
+    """The smallest (`hardest`) or largest |J.x| of a pool of `pool` samples."""
 
     pool: int
     hardest: bool
@@ -90,7 +90,7 @@ class LargestOrSmallest:
 
 @dataclass(frozen=True)
 class RankedBySignedMargin:
-    """The smallest (``hardest``) or largest margin y J.x of a pool of ``pool`` samples."""
+    """The smallest (`hardest`) or largest margin y J.x of a pool of `pool` samples."""
 
     pool: int
     hardest: bool
@@ -114,7 +114,7 @@ class KeptLaw:
     """Independent draws from a weighted pool, by the tabulated law of the label-signed margin m.
 
     The density is linear in each cell [left, left + width], and a cell of width 0 is an atom.
-    ``cumulative``: probability (not normalised) up to the right end of each cell; ``slope``: (g_right -
+    `cumulative`: probability (not normalised) up to the right end of each cell; `slope`: (g_right -
     g_left) / (g_right + g_left) of the density g at its ends.
     """
 

@@ -37,10 +37,10 @@ def crossovers(
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     points: int = 90,
 ) -> Array:
-    """All alpha in ``alpha_range`` at which two strategies have the same test error, increasing.
+    """All alpha in `alpha_range` at which two strategies have the same test error, increasing.
 
-    ``first`` and ``second`` are "hard", "easy", "random" or rules, compared at equal kept alpha.  Sign changes are
-    looked for on ``points`` alphas and refined to 1e-12 relative; differences below 1e-11 of the error are not
+    `first` and `second` are "hard", "easy", "random" or rules, compared at equal kept alpha. Sign changes are
+    looked for on `points` alphas and refined to 1e-12 relative; differences below 1e-11 of the error are not
     resolved and count as none.
     """
     check_fraction(fraction)
@@ -74,7 +74,7 @@ def crossover(
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     points: int = 90,
 ) -> float:
-    """The smallest alpha at which ``first`` and ``second`` have the same error; NaN if there is none in the range."""
+    """The smallest alpha at which `first` and `second` have the same error; NaN if there is none in the range."""
     found = crossovers(fraction, theta, first, second, margin, alpha_range, points)
     return float(found[0]) if found.size else math.nan
 
@@ -120,9 +120,9 @@ def best_fraction(
     margin: str = "unsigned",
     alpha_total: float = math.inf,
 ) -> BestFraction:
-    """The fraction with the least error at a given KEPT alpha, the pool holding at most ``alpha_total`` per dimension.
+    """The fraction with the least error at a given KEPT alpha, the pool holding at most `alpha_total` per dimension.
 
-    An unlimited pool is searched down to a fraction of 1e-3 (``at_edge`` says when the optimum lies there: for a
+    An unlimited pool is searched down to a fraction of 1e-3 (`at_edge` says when the optimum lies there: for a
     perfect probe and alpha > 2 the error vanishes with the fraction, so there is no best one).
     """
     lo = max(float(check_alpha(alpha)) / alpha_total, SMALLEST_FRACTION)
@@ -136,7 +136,7 @@ def best_fraction_of_pool(
 ) -> BestFraction:
     """The fraction with the least error when a GIVEN pool is all there is (kept alpha = f alpha_total).
 
-    Keeping everything is a fraction of 1, ``at_edge``.
+    Keeping everything is a fraction of 1, `at_edge`.
     """
     total = float(check_alpha(alpha_total))
     return _minimise(lambda f: _error(f * total, f, keep, theta, margin), SMALLEST_FRACTION, 1.0)
@@ -149,7 +149,7 @@ def pareto_front(
     margin: str = "unsigned",
     alpha_total: float = math.inf,
 ) -> tuple[Array, Array]:
-    """Best fraction and its error at each kept alpha (see `best_fraction`): two arrays of the shape of ``alphas``."""
+    """Best fraction and its error at each kept alpha (see `best_fraction`): two arrays of the shape of `alphas`."""
     found = [best_fraction(float(a), keep, theta, margin, alpha_total) for a in np.ravel(check_alpha(alphas))]
     shape = np.shape(alphas)
     return (
@@ -161,7 +161,7 @@ def pareto_front(
 def excess_over_pool(
     alphas: ArrayLike, alpha_total: float, keep: str = "hard", theta: float = 0.0, margin: str = "unsigned"
 ) -> Array:
-    """error(keeping alpha of a pool) / error(keeping the whole pool) - 1, for kept alphas up to ``alpha_total``.
+    """error(keeping alpha of a pool) / error(keeping the whole pool) - 1, for kept alphas up to `alpha_total`.
 
     Keeping the hardest with a perfect probe, this price of discarding falls faster than exponentially in alpha: the
     regime that is "better than a power law".
@@ -204,7 +204,7 @@ def tilt_slope(
     beta: float = 1.0,
     gradient_weighted: bool = False,
 ) -> Array:
-    """S = -d error / d tau at tau = 0: positive where easier samples help.  Fourth-order central difference."""
+    """S = -d error / d tau at tau = 0: positive where easier samples help. Fourth-order central difference."""
     step = 0.05
     near, far, minus_near, minus_far = tilt_gain(
         alphas, [step, 2 * step, -step, -2 * step], theta, margin, beta, gradient_weighted

@@ -1,7 +1,7 @@
 """The general equations in boundary form (after integration by parts), in arbitrary precision.
 
-An oracle for `theory.solve`: other equations (specification section 3, windows), other coordinates (m, n instead of
-the student's own), other quadrature, thirty digits.  Slow.
+An oracle for `theory.solve`: other equations (integrated by parts over the windows), other coordinates (m, n instead of
+the student's own), other quadrature, thirty digits. Slow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _quad(function, lo, hi, centre, width):
 
 
 def boundary_residuals(solution, windows):
-    """Relative residuals of (N), (R), (S) at a `theory.Solution` for ``windows`` of the label-signed margin."""
+    """Relative residuals of (N), (R), (S) at a `theory.Solution` for `windows` of the label-signed margin."""
     alpha, f = mp.mpf(solution.alpha), mp.mpf(solution.fraction)
     theta = mp.mpf(solution.theta)
     sin, cos = mp.sin(theta), mp.cos(theta)

@@ -1,4 +1,4 @@
-"""``python -m theory``: results, files, and one sentence with status 2 for a wrong value."""
+"""`python -m theory`: results, files, and one sentence with status 2 for a wrong value."""
 
 import csv
 import json

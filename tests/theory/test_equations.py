@@ -78,7 +78,7 @@ def test_published_form_refuses_what_it_does_not_know():
 
 
 def closed_inner(order, b, v, tau):
-    """K_k(b, v; tau) = int_{-inf}^v dn phi(n) Psi_k(b - tau n) by the bivariate normal (specification section 3)."""
+    """K_k(b, v; tau) = int_{-inf}^v dn phi(n) Psi_k(b - tau n) by the bivariate normal."""
     D = math.sqrt(1 + tau * tau)
     r, a, s = tau / D, b / D, 1 / D
     phi_a, phi_v = (PHI_0 * math.exp(-x * x / 2) for x in (a, v))
@@ -97,7 +97,7 @@ def closed_inner(order, b, v, tau):
     (2.0, 0.3, "hard", 0.35), (2.0, 0.3, "easy", 0.35), (0.1, 0.6, "hard", 1.2), (8.0, 0.1, "easy", 0.7),
 ])  # fmt: skip
 def test_boundary_form_with_closed_inner_integrals(alpha, fraction, keep, theta, margin):
-    """Section 3 after integration by parts: one-dimensional, with Owen's T, in the probe's coordinates."""
+    """The equations after integration by parts: one-dimensional, with Owen's T, in the probe's coordinates."""
     s = solve(alpha, fraction, keep, theta, margin)
     sin, cos = math.sin(theta), math.cos(theta)
     k, R, S = s.kappa_prime, s.R_prime, s.S_prime

@@ -1,4 +1,4 @@
-"""Limits and facts of the theory (specification section 7), one test a numbered fact."""
+"""Limits and facts of the theory, one test a number; `theory.asymptotics` counts by the same numbers."""
 
 import math
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from theory import NotConverged, Tilt, Window, solve
 from theory.order_parameters import CONVERGED
 
-# alpha, fraction, theta in degrees, keep, margin, R, rho, kappa, test error: specification section 8, ten digits.
+# alpha, fraction, theta in degrees, keep, margin, R, rho, kappa, test error: reference rows to ten digits.
 REFERENCE = [
     (1.0, 1.0, 0, "hard", "unsigned", 0.6713576482, 0.6713576482, 0.7865498417, 0.2657114699),
     (0.5, 0.3, 0, "hard", "unsigned", 0.1793361302, 0.1793361302, 1.0515175786, 0.4426050352),
@@ -65,7 +65,7 @@ def test_thirty_digit_values(alpha, fraction, keep, expected):
 
 
 def test_gradient_weighted_tilts():
-    # Specification of the lambda link, check values (a): rows alpha, columns tau.
+    # Reference values to four digits: rows alpha, columns tau.
     table = {
         0.05: (0.4687, 0.4654, 0.4545, 0.4169, 0.3942),
         1.0: (0.3059, 0.2956, 0.2668, 0.1922, 0.1581),

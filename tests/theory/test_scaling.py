@@ -1,4 +1,4 @@
-"""Crossovers, best fractions, tilts: the specification's tables."""
+"""Crossovers, best fractions, tilts: tables of reference values."""
 
 import math
 
