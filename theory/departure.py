@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, log_ndtr
+from scipy.special import log_ndtr
 
+from shared.perceptron import gradient_factor
 from theory.kept import Tilt
 
 Array = NDArray[np.float64]
@@ -71,7 +72,7 @@ def tilt_of_mean(mean: float, theta: float, beta: float, base: Tilt | None = Non
     """
     m = np.linspace(0.0 if theta == 0.0 else -9.0, 9.0, 4001)
     log_density = -0.5 * m * m + (log_ndtr(m / math.tan(theta)) if theta > 0.0 else 0.0)
-    h = expit(-beta * m)
+    h = gradient_factor(m, beta)
     if base is None or base.gradient_weighted:
         log_density = log_density + np.log(h)
 

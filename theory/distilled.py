@@ -29,10 +29,10 @@ import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.special import expit
 
 from shared.arguments import read_arguments
 from shared.atomic import write_atomically
+from shared.perceptron import gradient_factor
 from shared.progress import Report, reporting
 from theory._blas import single_blas_thread
 from theory.departure import departure, signed_margins, tilt_of_mean
@@ -211,7 +211,7 @@ def measure(settings: Distillation, made: Distilled) -> Measured:
     along_teacher = signed_margins(made.points, y, T)
     right = along_teacher >= 0.0
     h, start_h = (
-        float(expit(-settings.beta * signed_margins(p, y, sign * J)).mean()) for p in (made.points, made.start)
+        float(gradient_factor(signed_margins(p, y, sign * J), settings.beta).mean()) for p in (made.points, made.start)
     )
     tau = tilt_of_mean(h, theta, settings.beta)
     tilted = math.nan

@@ -26,8 +26,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, log_ndtr, ndtr, ndtri, owens_t
+from scipy.special import log_ndtr, ndtr, ndtri, owens_t
 
+from shared.perceptron import gradient_factor
 from theory._moments import P0, SAMPLES, WEIGHT, WINDOWS, Kept, Student, averages
 from theory.gaussian import CUT
 
@@ -253,7 +254,7 @@ class Tilt:
 
     def weight(self, m: NDArray[np.float64]) -> NDArray[np.float64]:
         """W at margins m, scaled to stay within double range."""
-        h = expit(-self.beta * np.asarray(m, dtype=float))
+        h = gradient_factor(m, self.beta)
         tilt = np.exp(-self.coefficient * (h - (1.0 if self.coefficient < 0.0 else 0.0)))
         return h * tilt if self.gradient_weighted else tilt
 
