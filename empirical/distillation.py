@@ -25,10 +25,11 @@ from empirical import checkpoint
 from empirical.matched import Matched, Method, StepFailed, is_finite
 from empirical.progress import Reporter
 from empirical.synthetic import SyntheticSet
+from shared import metric_names as metric
 from shared.records import MetricsWriter, plain
 
 CHECKPOINT = "checkpoint.safetensors"
-SHOWN = ("distance", "matching_loss", "norm", "pull", "student_rate", "loss")
+SHOWN = (metric.DISTANCE, metric.MATCHING_LOSS, metric.NORM, metric.PULL, metric.STUDENT_RATE, metric.LOSS)
 
 
 class Diverged(ArithmeticError):  # noqa: N818
@@ -237,7 +238,7 @@ class _Recorder:
 
     def add(self, step: int, matched: Matched) -> None:
         """Keeps a step's metrics."""
-        self._rows.append((step, {"loss": matched.loss, **matched.metrics}))
+        self._rows.append((step, {metric.LOSS: matched.loss, **matched.metrics}))
 
     def write(self, done: int) -> str | None:
         """Writes what is kept, waiting once for the device; the first number that is not finite, in words."""

@@ -15,6 +15,7 @@ from empirical.data.datasets import Dataset
 from empirical.evaluation import NetworkChoice, fresh_networks
 from empirical.seeds import derived_seed, generator
 from empirical.synthetic import SyntheticSet
+from shared import metric_names as metric
 from shared.difficulty import gradn, misclassification_rate
 
 NETWORKS = 3
@@ -38,12 +39,12 @@ class DifficultyProbe:
     def __init__(self, dataset: Dataset, choice: NetworkChoice, ipc: int, seed: int = 0):
         self._networks = {
             kind: fresh_networks(choice, dataset, NETWORKS, derived_seed(seed, "probe", kind))
-            for kind in ("random", "trained")
+            for kind in (metric.UNTRAINED, metric.TRAINED)
         }
         order = torch.randperm(len(dataset.train), generator=generator(seed, "probe", "images"))
         chosen = dataset.train.subset(order[:REAL_IMAGES])
         training.train(
-            self._networks["trained"],
+            self._networks[metric.TRAINED],
             dataset.normalise(chosen.images),
             chosen.labels,
             training.Recipe(EPOCHS),
@@ -51,13 +52,13 @@ class DifficultyProbe:
         )
         indices = torch.cat(dataset.train.draw(generator(seed, "probe", "real"), max(ipc, 10)))
         real = dataset.normalise(dataset.train.images[indices]), dataset.train.labels[indices]
-        self._of_real = self._measured(*real, "real")
+        self._of_real = self._measured(*real, metric.REAL)
 
     def _measured(self, images: torch.Tensor, labels: torch.Tensor, of: str) -> dict[str, float]:
         found = {}
         for kind, members in self._networks.items():
-            found[f"gradn_{of}_{kind}"] = float(gradn(members, images, labels).mean())
-            found[f"misclassified_{of}_{kind}"] = float(
+            found[metric.gradn(of, kind)] = float(gradn(members, images, labels).mean())
+            found[metric.misclassified(of, kind)] = float(
                 misclassification_rate(members, images, labels).mean()
             )
         return found
@@ -65,6 +66,6 @@ class DifficultyProbe:
     def __call__(self, synthetic: SyntheticSet, steps: int) -> Mapping[str, float]:
         """The numbers of a synthetic set."""
         return {
-            **self._measured(synthetic.images.detach(), synthetic.hard_labels, "synthetic"),
+            **self._measured(synthetic.images.detach(), synthetic.hard_labels, metric.SYNTHETIC),
             **self._of_real,
         }

@@ -18,12 +18,17 @@ from matplotlib.axes import Axes
 
 from figures.recorded import PLAIN, Array, Cells, Correction, Recorded, Variants, distilled, mean_and_error, shown
 from figures.style import BLACK, COLUMN, CYCLE, MARKERS, PAGE, look, save
+from shared import metric_names
 
 BLOCKS = 25
 """Most points of a curve: in-loop norms are averaged over blocks of steps."""
 PANELS = (
-    ("norm", "real_norm", "in the loop:\nnorm of the batch gradient"),
-    ("gradn_synthetic_trained", "gradn_real_trained", "on probe networks:\nmean GraDN"),
+    (metric_names.NORM, metric_names.REAL_NORM, "in the loop:\nnorm of the batch gradient"),
+    (
+        metric_names.gradn(metric_names.SYNTHETIC, metric_names.TRAINED),
+        metric_names.gradn(metric_names.REAL, metric_names.TRAINED),
+        "on probe networks:\nmean GraDN",
+    ),
 )
 
 

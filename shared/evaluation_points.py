@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from shared import metric_names as metric
+
 MAXIMUM, LAST, CHOSEN = "maximum", "last", "chosen"
 
 
@@ -23,14 +25,14 @@ def evaluation_points(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Mapp
         `maximum` and `last`, and `chosen` if every point has validation accuracies; empty without any point.
 
     """
-    found = [row for row in rows if "test_accuracies" in row]
+    found = [row for row in rows if metric.accuracies(metric.TEST) in row]
     if not found:
         return {}, 0
 
     def best(name: str) -> Mapping[str, Any]:
-        return max(found, key=lambda row: fmean(row[f"{name}_accuracies"]))
+        return max(found, key=lambda row: fmean(row[metric.accuracies(name)]))
 
-    points = {MAXIMUM: best("test"), LAST: found[-1]}
-    if all("validation_accuracies" in row for row in found):
-        points[CHOSEN] = best("validation")
+    points = {MAXIMUM: best(metric.TEST), LAST: found[-1]}
+    if all(metric.accuracies(metric.VALIDATION) in row for row in found):
+        points[CHOSEN] = best(metric.VALIDATION)
     return points, len(found)

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from shared import metric_names as metric
 from shared.agreement import Cell, cell_of, disagreement, short
 from shared.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
 from shared.grid import RANDOM, WHOLE, BadGrid, Measurement, family_of
@@ -35,7 +36,10 @@ from shared.records import CONFIG, FAILURE, BadRecord, Run, failure_of, select
 _VARIANT = ("width", "depth", "activation", "norm", "pooling")
 _ELSEWHERE = ("asdc", "hard_threshold")
 _POINTS = {MAXIMUM: "accuracy", LAST: "accuracy_last", CHOSEN: "accuracy_validated"}
-_MEDIATORS = {"mediator_gradn": "gradn_synthetic_trained", "mediator_misclassified": "misclassified_synthetic_trained"}
+_MEDIATORS = {
+    "mediator_gradn": metric.gradn(metric.SYNTHETIC, metric.TRAINED),
+    "mediator_misclassified": metric.misclassified(metric.SYNTHETIC, metric.TRAINED),
+}
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def _own(run: Run) -> list[Measurement]:
     if evaluation is None:
         return []
     points, _ = evaluation_points(run.metrics())
-    accuracies = {_POINTS[name]: row["test_accuracies"] for name, row in points.items()}
+    accuracies = {_POINTS[name]: row[metric.accuracies(metric.TEST)] for name, row in points.items()}
     return _measured(run, *_identity(run), accuracies or {"accuracy": evaluation["accuracies"]}, _per_run(run))
 
 
@@ -190,18 +194,18 @@ def _architecture(settings: Mapping[str, Any]) -> str:
 
 def _per_run(run: Run) -> dict[str, float]:
     values: dict[str, float] = {}
-    _, pull = run.series("pull")
+    _, pull = run.series(metric.PULL)
     pull = pull[np.isfinite(pull)]
     if pull.size:
         values["relative_pull_start"], values["relative_pull"] = float(pull[0]), float(pull.mean())
     elif not run.settings.get("sdc") and family_of(run.settings["method"]) != "other":
         values["relative_pull_start"] = values["relative_pull"] = 0.0
-    for name, metric in _MEDIATORS.items():
-        _, series = run.series(metric)
+    for name, of in _MEDIATORS.items():
+        _, series = run.series(of)
         if series.size and np.isfinite(series[[0, -1]]).all():
             values[f"{name}_start"], values[name] = float(series[0]), float(series[-1])
-    kinds = ("random",) if matched_untrained(run.settings) else ("random", "trained")
-    errors = [run.series(f"misclassified_real_{kind}")[1] for kind in kinds]
+    kinds = (metric.UNTRAINED,) if matched_untrained(run.settings) else (metric.UNTRAINED, metric.TRAINED)
+    errors = [run.series(metric.misclassified(metric.REAL, kind))[1] for kind in kinds]
     if all(np.isfinite(e).any() for e in errors):
         means = [float(np.nanmean(e)) for e in errors]
         values["probe_error_low"], values["probe_error_high"] = min(means), max(means)

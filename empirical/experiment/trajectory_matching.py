@@ -39,6 +39,7 @@ from empirical.trajectory_matching.method import Engine, TrajectoryMatching
 from empirical.trajectory_matching.selection import selected_start, with_logits
 from empirical.trajectory_matching.snapshot_probe import SnapshotProbe
 from empirical.trajectory_matching.student import Chunked, Eager, Student, TrainingLoss
+from shared import metric_names as metric
 
 PUBLISHED_HOLD_OUT = 0.02
 """Share of the training images that chooses among the evaluation points."""
@@ -223,7 +224,7 @@ def evaluation_points(experiment: Experiment) -> Probe:
     def measured(made: SyntheticSet, steps: int) -> Mapping[str, Any]:
         judged = experiment.protocol, experiment.choice, count, experiment.seed
         found = evaluate_splits(made, dataset, *judged, splits)
-        return {f"{name}_accuracies": list(e.accuracies) for name, e in found.items()}
+        return {metric.accuracies(name): list(e.accuracies) for name, e in found.items()}
 
     return measured
 

@@ -28,6 +28,7 @@ from empirical.networks import initialise
 from empirical.synthetic import SyntheticSet
 from empirical.threads import one_thread_if
 from empirical.training import Recipe, train
+from shared import metric_names as metric
 
 NORM_IMAGES = 16
 """Real images a class that set the running statistics of batch norm."""
@@ -117,13 +118,13 @@ class GradientMatching:
         matched = self.loss(by_class, self.network, real, generator, step)
         penalty = self.correction(matched.synthetic_gradients, step)
         coefficient = self.correction.coefficient_at(step)
-        metrics: dict[str, Tensor | float] = {**matched.metrics, "coefficient": coefficient}
+        metrics: dict[str, Tensor | float] = {**matched.metrics, metric.COEFFICIENT: coefficient}
         if self.correction.last_norm is not None:
-            metrics["norm"] = self.correction.last_norm
+            metrics[metric.NORM] = self.correction.last_norm
         if penalty.requires_grad and self.measure_pull:
             (of_distance,) = torch.autograd.grad(matched.loss, images, retain_graph=True)
             (of_penalty,) = torch.autograd.grad(penalty, images)
-            metrics["pull"] = of_penalty.norm() / of_distance.norm()
+            metrics[metric.PULL] = of_penalty.norm() / of_distance.norm()
             gradient = of_distance + of_penalty
         else:
             (gradient,) = torch.autograd.grad(matched.loss + penalty, images)

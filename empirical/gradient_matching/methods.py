@@ -29,6 +29,7 @@ from empirical.gradient_matching.distances import Distance, layerwise
 from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.gradient_matching.real_batches import RealBatch
 from empirical.gradient_matching.schedule import PUBLISHED_WARM_UP, WarmUp
+from shared import metric_names as metric
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class GradientMatchingLoss:
         weights, labels, synthetic_weights = real.weights, real.labels, None
         if self.threshold is not None:
             kept = self.threshold.keep(network, real_images, labels, weights, ipc)
-            weights, synthetic_weights, kept_share["kept"] = kept.real, kept.synthetic, kept.share
+            weights, synthetic_weights, kept_share[metric.KEPT] = kept.real, kept.synthetic, kept.share
         contrastive = self.contrastive and self.warm_up.contrastive(*divmod(step, self.matching_steps))
         of_real = joint_gradient if contrastive else class_gradients
         target = of_real(network, real_images, labels, False, weights, self.execution)
@@ -124,7 +125,7 @@ class GradientMatchingLoss:
         found = []
         for own in self._synthetic(network, images, labels, synthetic_weights, contrastive):
             loss = self.distance(_of_batches(own, contrastive), target).sum()
-            metrics = {**kept_share, "distance": loss.detach(), "real_norm": real_norm}
+            metrics = {**kept_share, metric.DISTANCE: loss.detach(), metric.REAL_NORM: real_norm}
             found.append(MatchedGradients(loss, own, metrics))
         return found
 

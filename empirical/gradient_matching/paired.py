@@ -23,6 +23,7 @@ from empirical.gradient_matching.real_batches import draw_real
 from empirical.matched import Matched
 from empirical.synthetic import SyntheticSet
 from empirical.threads import one_thread_if
+from shared import metric_names as metric
 
 
 def common_network(loops: Loops, step: int) -> bool:
@@ -115,11 +116,11 @@ class PairedGradientMatching:
         for i, (method, own, penalty) in enumerate(zip(methods, matched, penalties, strict=True)):
             metrics: dict[str, Tensor | float] = {
                 **own.metrics,
-                "coefficient": method.correction.coefficient_at(step),
+                metric.COEFFICIENT: method.correction.coefficient_at(step),
             }
             if method.correction.last_norm is not None:
-                metrics["norm"] = method.correction.last_norm
+                metrics[metric.NORM] = method.correction.last_norm
             if pulls is not None and penalty.requires_grad and method.measure_pull:
-                metrics["pull"] = pulls[i]
+                metrics[metric.PULL] = pulls[i]
             found.append(Matched((own.loss + penalty).detach(), {"images": gradient[i]}, metrics))
         return found

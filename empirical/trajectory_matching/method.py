@@ -23,6 +23,7 @@ from empirical.trajectory_matching.experts import ExpertPool
 from empirical.trajectory_matching.penalty import InnerSteps, TrajectoryPenalty
 from empirical.trajectory_matching.starts import StartEpochs
 from empirical.trajectory_matching.student import Student
+from shared import metric_names as metric
 
 
 @dataclass(frozen=True)
@@ -148,18 +149,18 @@ class TrajectoryMatching:
             gradients["labels"] = synthetic.labels.detach() - labels
         accept = None if engine.skip_above is None else pulled.loss <= engine.skip_above
         metrics: dict[str, Tensor | float] = {
-            "matching_loss": pulled.loss,
-            "norm": rollout.norms.mean(),
-            "student_rate": synthetic.learning_rate.detach().clone(),
-            "inner_loss_first": rollout.losses[0],
-            "inner_loss_last": rollout.losses[-1],
-            "moved": (rollout.thetas[-1] - start).norm() / math.sqrt(distance),
-            "coefficient": self.correction.coefficient_at(step),
-            "start_epoch": float(epoch),
-            "expert": float(expert),
+            metric.MATCHING_LOSS: pulled.loss,
+            metric.NORM: rollout.norms.mean(),
+            metric.STUDENT_RATE: synthetic.learning_rate.detach().clone(),
+            metric.INNER_LOSS_FIRST: rollout.losses[0],
+            metric.INNER_LOSS_LAST: rollout.losses[-1],
+            metric.MOVED: (rollout.thetas[-1] - start).norm() / math.sqrt(distance),
+            metric.COEFFICIENT: self.correction.coefficient_at(step),
+            metric.START_EPOCH: float(epoch),
+            metric.EXPERT: float(expert),
         }
         if accept is not None:
-            metrics["skipped"] = (~accept).float()
+            metrics[metric.SKIPPED] = (~accept).float()
         return Matched(pulled.loss + penalty.value(), gradients, metrics, accept)
 
     def _inner_steps(self, synthetic: SyntheticSet, generator: Generator) -> list[InnerStep]:

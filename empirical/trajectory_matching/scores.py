@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from empirical.evaluation import Evaluation
+from shared import metric_names as metric
 from shared.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
 
 
@@ -43,12 +44,12 @@ def scores(rows: Sequence[Mapping[str, Any]], network: str) -> Scores | None:
     points, count = evaluation_points(rows)
     if not points:
         return None
-    of = {name: Evaluation(network, tuple(row["test_accuracies"])) for name, row in points.items()}
-    steps = {name: int(row["step"]) for name, row in points.items()}
+    of = {name: Evaluation(network, tuple(row[metric.accuracies(metric.TEST)])) for name, row in points.items()}
+    steps = {name: int(row[metric.STEP]) for name, row in points.items()}
     return Scores(of[MAXIMUM], of[LAST], of.get(CHOSEN), steps, count)
 
 
 def skipped_share(rows: Sequence[Mapping[str, Any]]) -> float | None:
     """Share of iterations whose matching loss was above the threshold; None where there is no threshold."""
-    found = [row["skipped"] for row in rows if "skipped" in row]
+    found = [row[metric.SKIPPED] for row in rows if metric.SKIPPED in row]
     return fmean(found) if found else None

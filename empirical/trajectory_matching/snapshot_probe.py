@@ -14,6 +14,7 @@ from empirical.synthetic import SyntheticSet
 from empirical.trajectory_matching.experts import ExpertPool
 from empirical.trajectory_matching.starts import StartEpochs
 from empirical.trajectory_matching.student import Eager, TrainingLoss
+from shared import metric_names as metric
 
 EXPERTS, EPOCHS = 4, 4
 
@@ -31,4 +32,4 @@ class SnapshotProbe:
         student = Eager(TrainingLoss(self._functional, synthetic.label_kind))
         images, labels = synthetic.images.detach(), synthetic.labels.detach()
         norms = [student.first(row.to(images), images, labels)[1].norm() for row in self._snapshots]
-        return {"norm_at_fixed_snapshots": float(torch.stack(norms).mean())}
+        return {metric.NORM_AT_FIXED_SNAPSHOTS: float(torch.stack(norms).mean())}
