@@ -322,9 +322,7 @@ def lane(
                 _save(folder, state, method, identity)
                 saved = now
             if interruption.seen and state.done < method.steps:
-                raise Interrupted(
-                    f"stopped after {state.done} of {method.steps} steps; --resume goes on from there"
-                )
+                raise Interrupted(f"stopped after {state.done} of {method.steps} steps; --resume goes on from there")
             probed()
     return state.reported()
 

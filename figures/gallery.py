@@ -78,7 +78,7 @@ def _figure(dataset: str, lines: list[tuple[str, list[Recorded]]], folder: Path)
                 axes.set_xticks([])
                 axes.set_yticks([])
                 axes.spines[:].set_visible(False)
-                mean = float(recorded.accuracies.mean())
+                mean = float(recorded.percent.mean())
                 axes.set_title(f"{recorded.correction} ({mean:.1f} %)", fontsize=6, pad=2)
                 if k == 0:
                     axes.set_ylabel(label, fontsize=7, rotation=0, ha="right", va="center")

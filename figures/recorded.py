@@ -1,58 +1,34 @@
 """Recorded runs as cells of an experiment: (data set, method, images a class), then correction, then seed.
 
 One cell is one comparison: its runs must agree in every setting but the correction, the seed, and what changes no
-number (device, folders, display).
+number (device, folders, display). What a run is says `shared.recorded`, the reader of all run folders.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from empirical.experiment import coresets, whole
-from empirical.experiment.families import methods
-from shared.agreement import Cell, cell_of, disagreement, short
-from shared.records import BadRecord, Run, failure_of, select
+from shared.agreement import Cell
+from shared.recorded import (
+    DIVERGED,
+    NOT_FINISHED,
+    PLAIN,
+    Correction,
+    Recorded,
+    read_recorded,
+    refuse_disagreement,
+)
+from shared.roles import CORESET
+
+__all__ = ["PLAIN", "Array", "Cells", "Correction", "Recorded", "Variants", "read_cells"]
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, order=True)
-class Correction:
-    """The coefficient lambda of SDC, 0 for the plain method; with `end` the schedule of ASDC."""
-
-    start: float = 0.0
-    end: float | None = None
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether lambda changes along the run."""
-        return self.end is not None
-
-    def __str__(self) -> str:
-        if self.adaptive:
-            return f"ASDC, λ {self.start:g} to {self.end:g}"
-        return f"SDC, λ = {self.start:g}" if self.start else "plain"
-
-
-PLAIN = Correction()
-
-
-@dataclass(frozen=True, eq=False)
-class Recorded:
-    """A finished run; `accuracies` in percent, one an evaluation network."""
-
-    run: Run
-    cell: Cell
-    correction: Correction
-    seed: int
-    accuracies: Array
 
 
 Variants = dict[Correction, dict[int, Recorded]]
@@ -63,34 +39,25 @@ def read_cells(folders: Sequence[Path]) -> tuple[Cells, list[str]]:
     """All finished runs below the folders, by cell; and sentences on what was left out.
 
     Raises:
-        ValueError: a folder is absent or holds no run; a record is damaged or not one of a run; two runs of a cell
+        ValueError: there is no finished run; a record is damaged or not one of a run; two runs of a cell
             differ in a setting, or have the same correction and seed.
     """
+    found, without = read_recorded(folders)
+    left_out = [str(run) for run in without if run.why != NOT_FINISHED]
+    unfinished = len(without) - len(left_out)
+    left_out += [f"{r.run.folder}: {DIVERGED} ({r.diverged})" for r in found if r.diverged]
+    left_out += [f"{r.run.folder}: no accuracy" for r in found if not r.diverged and r.accuracies is None]
+    finished = [r for r in found if r.accuracies is not None]
+    refuse_disagreement(finished)
     cells: Cells = {}
-    left_out: list[str] = []
-    unfinished = 0
-    for run in _unique(folders):
-        failure = failure_of(run.folder)
-        if failure is not None:
-            left_out.append(f"{run.folder}: {failure.kind} ({failure.reason})")
-            continue
-        if run.summary is None:
-            unfinished += 1
-            continue
-        recorded = _recorded(run)
-        if recorded is None:
-            left_out.append(f"{run.folder}: a hard threshold, or no accuracy")
-            continue
-        variants = cells.setdefault(recorded.cell, {})
-        for others in variants.values():
-            _check_agreement(next(iter(others.values())), recorded)
-        seeds = variants.setdefault(recorded.correction, {})
-        if recorded.seed in seeds:
+    for r in finished:
+        seeds = cells.setdefault(r.cell, {}).setdefault(r.correction, {})
+        if r.seed in seeds:
             raise ValueError(
-                f"{seeds[recorded.seed].run.folder} and {run.folder} are the same experiment (seed {recorded.seed}, "
-                f"{recorded.correction}); name folders that hold one of them"
+                f"{seeds[r.seed].run.folder} and {r.run.folder} are the same experiment (seed {r.seed}, "
+                f"{r.correction}); name folders that hold one of them"
             )
-        seeds[recorded.seed] = recorded
+        seeds[r.seed] = r
     if not cells:
         why = "; ".join([f"{unfinished} unfinished", *left_out])
         raise ValueError(f"no finished run under {', '.join(map(str, folders))} ({why})")
@@ -105,57 +72,14 @@ def _by_strength(item: tuple[Correction, Any]) -> tuple[bool, float, float]:
     return correction.adaptive, correction.start, correction.end or 0.0
 
 
-def _unique(folders: Sequence[Path]) -> Iterable[Run]:
-    seen: set[Path] = set()
-    for folder in folders:
-        if not folder.is_dir():
-            raise ValueError(f"{folder} is not a folder; FOLDER is one that holds recorded runs, at any depth")
-        try:
-            runs = list(select(folder))
-        except BadRecord:
-            raise
-        except (AttributeError, KeyError, TypeError, OSError) as error:
-            raise ValueError(f"{folder} holds a config.json that is not the record of a run ({error!r})") from error
-        if not runs:
-            raise ValueError(f"{folder} holds no runs: no config.json in it or below it")
-        for run in runs:
-            if run.folder.resolve() not in seen:
-                seen.add(run.folder.resolve())
-                yield run
-
-
-def _recorded(run: Run) -> Recorded | None:
-    try:
-        settings, summary = run.settings, run.summary or {}
-        if settings.get("hard_threshold") is not None or "evaluation" not in summary:
-            return None
-        schedule = settings.get("asdc")
-        correction = Correction(*map(float, schedule)) if schedule else Correction(float(settings.get("sdc") or 0.0))
-        accuracies = 100.0 * np.array(summary["evaluation"]["accuracies"], float)
-        seed = int(run.config.get("seed", settings.get("seed", 0)))
-        return Recorded(run, cell_of(settings), correction, seed, accuracies)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{run.folder} is not the record of a distillation ({error!r})") from error
-
-
-def _check_agreement(first: Recorded, second: Recorded) -> None:
-    """ValueError if two runs of a cell differ in a setting that both recorded and that changes their numbers."""
-    differ = disagreement(first.run.settings, second.run.settings)
-    if differ:
-        name, one, two = differ
-        dataset, method, ipc = first.cell
-        raise ValueError(
-            f"{method} on {dataset} at IPC {ipc} was run with {name} = {short(one)} ({first.run.folder}) and "
-            f"{short(two)} ({second.run.folder}): name folders that hold one of them"
-        )
-
-
-_CHOSEN = {method.name for method in methods(*coresets.FAMILY.tags & {"coreset"}, *whole.WHOLE.tags)}
-
-
 def distilled(cells: Cells) -> Cells:
-    """The cells whose method distils."""
-    return {cell: variants for cell, variants in cells.items() if cell[1] not in _CHOSEN}
+    """The cells whose method distils, rather than chooses real images."""
+    return {cell: variants for cell, variants in cells.items() if family_of(variants) != CORESET}
+
+
+def family_of(variants: Variants) -> str:
+    """What the method of a cell matches (`shared.roles`)."""
+    return next(r.family for seeds in variants.values() for r in seeds.values())
 
 
 def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
@@ -168,7 +92,7 @@ def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
 
 def accuracy(seeds: Mapping[int, Recorded]) -> tuple[float, float, int]:
     """(mean accuracy in percent, its standard error over distillation seeds, seeds); NaN error for a single seed."""
-    return (*mean_and_error([r.accuracies.mean() for r in seeds.values()]), len(seeds))
+    return (*mean_and_error([r.percent.mean() for r in seeds.values()]), len(seeds))
 
 
 def shown(variants: Variants, most: int = 3) -> list[Correction]:

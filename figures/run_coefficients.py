@@ -24,7 +24,7 @@ def constant(variants: Variants) -> list[Correction]:
 
 def gain(variants: Variants, correction: Correction) -> tuple[float, float, int] | None:
     """(mean paired gain over the plain method in points, half of its 95 % interval, pairs); None without a pair."""
-    plain, other = ({seed: r.accuracies for seed, r in variants.get(c, {}).items()} for c in (PLAIN, correction))
+    plain, other = ({seed: r.percent for seed, r in variants.get(c, {}).items()} for c in (PLAIN, correction))
     return paired_gain(Measured(plain, other, correction.start))
 
 

@@ -19,12 +19,18 @@ from pathlib import Path
 
 import tyro
 
+from empirical.gradient_matching.methods import METHODS as GRADIENT_METHODS
+from empirical.trajectory_matching.settings import METHODS as TRAJECTORY_METHODS
 from figures.gallery import gallery_figures
-from figures.recorded import Cells, distilled, read_cells
+from figures.recorded import Cells, distilled, family_of, read_cells
 from figures.run_coefficients import adaptive_figures, ipc_figures, sensitivity_figures
 from figures.run_norms import corrected, norm_figures
 from figures.style import make_writable
-from shared.grid import FAMILIES
+from shared.recorded import refuse_empty
+from shared.roles import GRADIENT, TRAJECTORY
+
+MATCHING = {GRADIENT: tuple(GRADIENT_METHODS), TRAJECTORY: tuple(TRAJECTORY_METHODS)}
+"""Methods whose runs the norms compare, by what they match."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Runs:
         """Draw; ValueError if a folder or a record is not what it should be."""
         if not self.folders:
             raise ValueError("nothing to draw: name folders that hold recorded runs")
+        refuse_empty(self.folders)
         cells, left_out = read_cells(self.folders)
         make_writable(self.out)
         missing = []
@@ -74,11 +81,11 @@ class Runs:
 
 def _gaps(cells: Cells) -> Sequence[str]:
     """What the norms cannot compare: a kind of matching, or the method with and without the correction."""
-    methods = {method.lower() for _, method, _ in distilled(cells)}
+    there = {family_of(variants) for variants in distilled(cells).values()}
     gaps = [
         f"norms of {family} matching (needs one of {', '.join(names)})"
-        for family, names in FAMILIES.items()
-        if methods.isdisjoint(names)
+        for family, names in MATCHING.items()
+        if family not in there
     ]
     if distilled(cells) and not any(corrected(v) for v in distilled(cells).values()):
         gaps.append("norms with the correction (needs runs with --sdc)")

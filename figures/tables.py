@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -22,8 +21,8 @@ import tyro
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from figures.recorded import Cells, read_cells
 from shared.arguments import read_arguments
-from shared.records import BadRecord, select
 
 Array = NDArray[np.float64]
 Cell = tuple[str, int, str]  # data set, images a class, method
@@ -48,30 +47,31 @@ def published() -> dict[tuple[str, str, str], tuple[float, float]]:
 
 
 def collect(roots: Sequence[Path]) -> dict[Cell, Measured]:
-    """Finished runs by cell.  ValueError if a cell holds two coefficients other than 0: one table is one comparison."""
-    plain: dict[Cell, dict[int, Array]] = defaultdict(dict)
-    corrected: dict[Cell, dict[int, Array]] = defaultdict(dict)
-    coefficients: dict[Cell, float] = {}
-    for root in roots:
-        for run in select(root, finished=True):
-            settings, results = run.config["settings"], run.summary or {}
-            if "evaluation" not in results:
-                continue
-            cell = (settings["dataset"], settings["ipc"], settings["method"])
-            accuracies = 100.0 * np.array(results["evaluation"]["accuracies"])
-            coefficient = settings["sdc"]
-            if not coefficient:
-                plain[cell][run.config["seed"]] = accuracies
-                continue
-            if coefficients.setdefault(cell, coefficient) != coefficient:
-                raise ValueError(
-                    f"{cell[2]} on {cell[0]} was run with lambda {coefficients[cell]:g} and {coefficient:g}: "
-                    "name folders that hold one of them"
-                )
-            corrected[cell][run.config["seed"]] = accuracies
-    return {
-        cell: Measured(plain[cell], corrected[cell], coefficients.get(cell)) for cell in sorted({*plain, *corrected})
-    }
+    """Finished runs below the folders, by cell.
+
+    Raises:
+        ValueError: there is none, a record is damaged, two runs of a cell differ in a setting that is not compared, or
+            a cell holds two coefficients other than 0: one table is one comparison.
+    """
+    return measured_cells(read_cells(roots)[0])
+
+
+def measured_cells(cells: Cells) -> dict[Cell, Measured]:
+    """Plain and corrected runs of every cell; schedules of lambda have no place in the table."""
+    found: dict[Cell, Measured] = {}
+    for (dataset, method, ipc), variants in cells.items():
+        by_seed = {c.start: {s: r.percent for s, r in v.items()} for c, v in variants.items() if not c.adaptive}
+        coefficients = [c for c in by_seed if c]
+        if len(coefficients) > 1:
+            raise ValueError(
+                f"{method} on {dataset} was run with lambda {coefficients[0]:g} and {coefficients[1]:g}: "
+                "name folders that hold one of them"
+            )
+        coefficient = coefficients[0] if coefficients else None
+        corrected = {} if coefficient is None else by_seed[coefficient]
+        if by_seed:
+            found[dataset, ipc, method] = Measured(by_seed.get(0.0, {}), corrected, coefficient)
+    return {cell: found[cell] for cell in sorted(found)}
 
 
 def over_seeds(accuracies: dict[int, Array]) -> tuple[float, float, float, int]:
@@ -139,13 +139,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     )
     try:
-        measured = collect(roots)
-        if not measured:
-            raise ValueError(f"no finished run under {', '.join(map(str, roots)) or 'no folder at all'}")
-    except (ValueError, BadRecord) as error:
+        if not roots:
+            raise ValueError("no finished run under no folder at all: name folders that hold recorded runs")
+        cells, left_out = read_cells(roots)
+        measured = measured_cells(cells)
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(table(measured))
+    left_out += [f"{cell[1]} on {cell[0]}, ipc {cell[2]}: {c}" for cell, v in cells.items() for c in v if c.adaptive]
+    if left_out:
+        print("left out: " + "; ".join(left_out), file=sys.stderr)
     return 0
 
 

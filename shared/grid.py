@@ -47,6 +47,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.atomic import write_atomically
+from shared.roles import GRADIENT, OTHER, TRAJECTORY, family_of
 
 Array = NDArray[np.float64]
 
@@ -63,10 +64,8 @@ PER_RUN = (
     "probe_error_high",
 )
 COLUMNS = (*REQUIRED, "family", *ACCURACIES[1:], *PER_RUN, "diverged", "architecture")
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "gradient": ("dc", "dsa", "dcc", "dsac", "idc", "dream"),
-    "trajectory": ("mtt", "ftd", "tesla", "datm"),
-}
+FAMILIES = (GRADIENT, TRAJECTORY, OTHER)
+"""What a grid can say that its method matches; methods that choose real images match nothing, `OTHER` here."""
 RANDOM, WHOLE = "random", "whole"
 
 
@@ -76,9 +75,9 @@ class BadGrid(ValueError):  # noqa: N818
     exit_status = 2
 
 
-def family_of(method: str) -> str:
-    """gradient, trajectory or other: what a method matches."""
-    return next((family for family, names in FAMILIES.items() if method.lower() in names), "other")
+def family_in_grid(family: str) -> str:
+    """A run's family (`shared.roles`) as a grid has it."""
+    return family if family in FAMILIES else OTHER
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Measurement:
     architecture: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "family", self.family or family_of(self.method))
+        object.__setattr__(self, "family", self.family or family_in_grid(family_of(self.method)))
 
     def row(self) -> dict[str, Any]:
         """As a row of the CSV."""
@@ -238,8 +237,8 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
         if not 0.0 <= values.get(column, 0.0) <= 1.0:
             raise BadGrid(f"{where}: {column} is {values[column]:g}, must lie in [0, 1] (not per cent)")
     method = row["method"].strip().lower()
-    family = (row.get("family") or "").strip().lower() or family_of(method)
-    if family not in (*FAMILIES, "other"):
+    family = (row.get("family") or "").strip().lower() or family_in_grid(family_of(method))
+    if family not in FAMILIES:
         raise BadGrid(f"{where}: family is {family!r}, must be gradient, trajectory or other")
     coefficient = number("lambda")
     dataset = row["dataset"].strip()

@@ -1,6 +1,7 @@
 """Run records on disk: one folder a run, plain JSON, read back without any of the code that wrote it.
 
-    config.json      settings, seeds, versions, git revision, device: what it takes to repeat the run
+    config.json      settings, what they are for (`shared.roles`), seeds, versions, git revision, device: what it takes
+                     to repeat the run
     metrics.jsonl    one object a line, each with its `step`, flushed as it is written
     summary.json     the results, written at the end
     failure.json     instead of a summary: why there is none (of runs in a sweep)
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from shared.atomic import write_atomically
+from shared.roles import Roles, roles_in
 
 SCHEMA = 1
 CONFIG, METRICS, SUMMARY, FAILURE = "config.json", "metrics.jsonl", "summary.json", "failure.json"
@@ -95,12 +97,14 @@ def git_revision(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_config(folder: str | Path, settings: Any, **more: Any) -> dict[str, Any]:
+def write_config(folder: str | Path, settings: Any, *, roles: Roles | None = None, **more: Any) -> dict[str, Any]:
     """Write `config.json`: `settings` (mapping or dataclass), environment, and `more` (seeds, device, data).
 
+    `roles` tells readers what the settings are for; without them they are read as those of version 0.1.
     Returns what was written.
     """
-    content = {"schema": SCHEMA, "settings": plain(settings), **plain(more), "environment": environment()}
+    stated = {} if roles is None else {"roles": plain(roles)}
+    content = {"schema": SCHEMA, "settings": plain(settings), **stated, **plain(more), "environment": environment()}
     write_json(Path(folder) / CONFIG, content)
     return content
 
@@ -199,6 +203,14 @@ class Run:
         """The settings it was started with."""
         return self.config["settings"]
 
+    @property
+    def roles(self) -> Roles:
+        """What its settings are for, as its record says or as those of version 0.1 were."""
+        try:
+            return roles_in(self.config)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BadRecord(f"{self.folder / CONFIG}: its roles cannot be read ({error!r})") from error
+
     def metrics(self) -> list[dict[str, Any]]:
         """All rows of `metrics.jsonl`, in order."""
         path = self.folder / METRICS
@@ -266,6 +278,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadRecord(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise BadRecord(f"{path} is not the record of a run: {type(content).__name__} in place of an object")
     _check_schema(content, path)
     return content
 

@@ -116,7 +116,7 @@ def refuse_other_settings(root: Path, cells: Sequence[Cell]) -> None:
         run = read(folder)
         for cell in wanted.get(cell_of(run.settings), {}).values():
             there = run.config.get("data", {}).get("fingerprint", cell.fingerprint)
-            differ = disagreement(run.settings, plain(cell.settings))
+            differ = disagreement(run.settings, plain(cell.settings), (run.roles, None))
             if differ is None and there != cell.fingerprint:
                 differ = "the data", there, cell.fingerprint
             if differ:
