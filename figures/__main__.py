@@ -1,52 +1,29 @@
 """``python -m figures NAME...``: draw figures into a folder as PDF, PNG and the numbers behind them as CSV.
 
-``python -m figures compare RUNS...`` lays recorded runs against the theory, on one page (`figures.compare`).
-``python -m figures difficulty`` measures the difficulty of real samples on an ensemble (`figures.difficulty`).
-``python -m figures runs FOLDER...`` draws recorded runs: gradient norms, coefficients, images (`figures.runs`).
+``python -m figures --list`` names all figures and commands; a command (compare, difficulty, runs, ...) has flags of
+its own: ``python -m figures compare --help``. ``--plugin FILE`` adds the figures of a file of one's own
+(`figures.registry`, `examples/figure_of_your_own.py`).
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import tyro
 
-from figures.distilled import distilled_figure
-from figures.simulated import Effort, SimulatedCurve, Strategy, simulated_curves
+from figures import registry
+from figures.desk import Desk
+from figures.simulated import Effort
 from figures.style import make_writable
-from figures.theory_agreement import agreement, z_scores
-from figures.theory_curves import STRATEGIES, imperfect_probe, perfect_probe
-from figures.theory_fractions import best_fraction
-from figures.theory_maps import crossover_map, tilt_gain_map
 from shared.arguments import read_arguments
 from shared.command import leave
-from shared.progress import Report, reporting
 from theory.kept import nearest
-
-Curves = dict[Strategy, SimulatedCurve]
-
-# Drawn from simulations, and from the equations alone.
-SIMULATED: dict[str, Callable[[Curves, Path, str], list[Path]]] = {
-    "perfect-probe": perfect_probe,
-    "imperfect-probe": imperfect_probe,
-    "z-scores": z_scores,
-}
-SOLVED: dict[str, Callable[[Path, int, Report], list[Path]]] = {
-    "crossover-map": crossover_map,
-    "best-fraction": best_fraction,
-    "tilt-gain": tilt_gain_map,
-}
-GROUPS = {"theory": (*SIMULATED, *SOLVED)}
-# Drawn from distillations inside the perceptron; a figure of its own, not of the group.
-LEARNT: dict[str, Callable[[Path, int, Report], list[Path]]] = {"distilled": distilled_figure}
-NAMES = (*GROUPS, *SIMULATED, *SOLVED, *LEARNT)
 
 
 @dataclass(frozen=True)
@@ -54,7 +31,7 @@ class Figures:
     """Draw figures: a group (theory) or single ones."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ("theory",)
-    """theory, perfect-probe, imperfect-probe, z-scores, crossover-map, best-fraction, tilt-gain; distilled."""
+    """Figures, or a group of them."""
     out: Path = Path("output/theory")
     """Folder to write to."""
     quick: bool = False
@@ -66,6 +43,10 @@ class Figures:
     seed: int = 0
     """Seed of the simulations."""
     workers: Annotated[int | None, tyro.conf.arg(help="Threads; one a processor by default.")] = None
+    plugin: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """A Python file that registers figures; may be given several times."""
+    list: bool = False
+    """Name all figures and commands, what each shows and the files it writes, and stop."""
 
     def effort(self) -> Effort:
         """How much is simulated; ValueError if a number is out of range."""
@@ -80,62 +61,83 @@ class Figures:
 
     def run(self) -> None:
         """Draw; ValueError before any work if a name or number is wrong."""
-        for name in self.names:
-            if name not in NAMES:
-                known = (*NAMES, *COMMANDS)
-                raise ValueError(f"no figure is called {name!r}; there are {', '.join(known)}{nearest(name, known)}")
-        wanted = list(dict.fromkeys(n for name in self.names for n in GROUPS.get(name, (name,))))
-        effort = self.effort()
+        for path in self.plugin:
+            registry.load_plugin(path)
+        if self.list:
+            print("\n".join(_listed()))
+            return
+        wanted = _wanted(self.names)
+        desk = Desk(self.out, self.quick, self.effort())
+        draws = [registry.draw_of(name) for name in wanted]
         make_writable(self.out)
         start = time.monotonic()
-        if any(name in SIMULATED for name in wanted):
-            with reporting(True, f"simulating {len(STRATEGIES)} curves") as report:
-                curves = simulated_curves(STRATEGIES, effort, self.out / "simulations", report)
-            note = f"dots: D = {effort.dimension}, {effort.trials} trials, mean ± standard error; lines: theory"
-            for name in (n for n in wanted if n in SIMULATED):
-                _announce(SIMULATED[name](curves, self.out, note))
-            found = agreement(curves)
-            for kind, label in (("", f"at D = {effort.dimension}"), ("_limit", "extrapolated to D = infinity")):
-                two, three, total = found.counts(kind)
-                print(f"test error {label}: {two} of {total} points within 2 standard errors, {three} within 3")
-            print(f"outside 3 standard errors + 1/D (corner near alpha = 2: extrapolated): {found.outside} points")
-        sizes = {"crossover-map": (11, 31), "best-fraction": (12, 40), "tilt-gain": (10, 32), "distilled": (1, 5)}
-        drawn_alone = SOLVED | LEARNT
-        for name in (n for n in wanted if n in drawn_alone):
-            with reporting(True, name) as report:
-                draw = partial(drawn_alone[name], self.out, sizes[name][0 if self.quick else 1])
-                paths = draw(report)
-            _announce(paths)
+        for draw in draws:
+            print("wrote " + ", ".join(map(str, draw(desk))), flush=True)
+        for remark in desk.remarks:
+            print(remark)
         print(f"{len(wanted)} figures in {time.monotonic() - start:.0f} s")
 
 
-class Command(Protocol):
-    """What the command line makes of its arguments."""
+def _wanted(names: Sequence[str]) -> list[str]:
+    """The figures that are meant, each once; ValueError for a name that is none."""
+    entries, groups = registry.entries(), registry.groups()
+    for name in names:
+        if name in groups:
+            continue
+        if name not in entries:
+            known = (*groups, *entries)
+            raise ValueError(f"no figure is called {name!r}; there are {', '.join(known)}{nearest(name, known)}")
+        if entries[name].is_command:
+            raise ValueError(f"{name} is a command with flags of its own: python -m figures {name} ...")
+    return list(dict.fromkeys(n for name in names for n in groups.get(name, (name,))))
 
-    def run(self) -> None:
-        """Do it; ValueError for a wrong value."""
-        ...
+
+def _listed() -> list[str]:
+    """A line each: name, what it shows, group, files."""
+    lines = []
+    entries = registry.entries().values()
+    width = max(len(entry.name) for entry in entries)
+    for is_command, title in ((False, "figures"), (True, "commands, each with flags of its own")):
+        lines += ["", f"{title}:"] if lines else [f"{title}:"]
+        for entry in (e for e in entries if e.is_command == is_command):
+            files = f" ({', '.join(entry.writes)})" if entry.writes else ""
+            group = f" [{entry.group}]" if entry.group else ""
+            lines.append(f"  {entry.name:{width}}  {entry.said}{group}{files}")
+    return lines
 
 
-COMMANDS = ("compare", "difficulty", "runs")
-"""Subcommands: module `figures.NAME`, class `Name`."""
-
-
-def _announce(paths: Sequence[Path]) -> None:
-    print("wrote " + ", ".join(str(p) for p in paths), flush=True)
+def _plugins_first(given: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The files after --plugin, which may bring the command that is asked for, and the rest."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--plugin", action="append", type=Path, default=[])
+    try:
+        found, rest = parser.parse_known_args(given)
+    except argparse.ArgumentError:  # without a file: said by the parser that knows all flags
+        return [], list(given)
+    return found.plugin, rest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0, or 2 for a wrong value (one sentence on stderr)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given and given[0] in COMMANDS:
-        # Imported on demand: those that read networks or synthetic sets need torch, the theory's figures do not.
-        module = import_module(f"figures.{given[0]}")
-        kind = getattr(module, given[0].capitalize())
-        name, said, rest = f"python -m figures {given[0]}", module.__doc__, given[1:]
-    else:
-        name, said, rest, kind = "python -m figures", __doc__, given, Figures
-    command: Command = read_arguments(lambda: tyro.cli(kind, prog=name, description=said, args=rest))
+    plugins, rest = _plugins_first(given)
+    try:
+        for problem in registry.load_installed():
+            print(f"warning: {problem}", file=sys.stderr)
+        for path in plugins:
+            registry.load_plugin(path)
+        entry = registry.entries().get(rest[0]) if rest else None
+        if entry is not None and entry.is_command:
+            kind = registry.command_of(entry.name)
+            name, said, given = f"python -m figures {entry.name}", sys.modules[kind.__module__].__doc__, rest[1:]
+        else:
+            kind = Figures
+            names = "\n".join(["", *_listed()])
+            name, said = "python -m figures", f"{__doc__}{names}"
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    command: registry.Command = read_arguments(lambda: tyro.cli(kind, prog=name, description=said, args=given))
     try:
         command.run()
     except ValueError as error:

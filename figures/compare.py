@@ -21,6 +21,7 @@ import tyro
 from figures.comparison_panels import comparison_figure, published_figure
 from figures.page import Block, Bullets, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from figures.predicted import BETA, angle_band, predict, random_curve
+from figures.registry import command
 from shared.alpha_map import AlphaMap, fit_alpha_map
 from shared.atomic import write_atomically
 from shared.command import refuse_folder
@@ -47,6 +48,7 @@ AGAINST = ("lambda", "relative_pull")
 TITLE = "Predicted against measured: the gain of easy samples over lambda and images per class"
 
 
+@command("compare")
 @dataclass(frozen=True)
 class Compare:
     """Compare recorded runs with the theory: compare.md, compare.html, compare.json."""

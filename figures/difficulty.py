@@ -24,6 +24,7 @@ from empirical.data.errors import DataError
 from empirical.devices import device_named
 from empirical.difficulty_ensemble import Ensemble, Scores, score
 from figures.leaning import DECILES, Leaning, leanings
+from figures.registry import command
 from figures.style import BLACK, BLUE, COLUMN, MARKERS, RED, look, make_writable, save
 from shared.correlation import Correlation, spearman
 from shared.progress import reporting
@@ -32,6 +33,7 @@ BINS = 20
 """Most bins of the misclassification rate; fewer networks have fewer values."""
 
 
+@command("difficulty")
 @dataclass(frozen=True)
 class Difficulty:
     """GraDN against misclassification on real data, and which samples the matching loss leans on."""

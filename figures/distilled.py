@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from figures.desk import Desk
+from figures.registry import figure
 from figures.style import BLACK, CYCLE, MARKERS, PAGE, look, save
 from shared.progress import Report
 from theory import solve
@@ -21,6 +23,13 @@ NOTE = (
     "D = 200, cosine matching, probes trained on D samples, mean ± standard error over distillations; signed margin.\n"
     "(a): theory at the realised margins; (b): at the tilt of the same mean difficulty along the held-out probe"
 )
+
+
+@figure("distilled")
+def draw_distilled_figure(desk: Desk) -> list[Path]:
+    """Distillation inside the perceptron: what was learnt beside the theory of what is selected."""
+    with desk.progress("distilled") as report:
+        return distilled_figure(desk.out, desk.pick(1, 5), report)
 
 
 def distilled_figure(folder: Path, cells: int, report: Report) -> list[Path]:

@@ -23,6 +23,7 @@ from empirical.gradient_matching.methods import METHODS as GRADIENT_METHODS
 from empirical.trajectory_matching.settings import METHODS as TRAJECTORY_METHODS
 from figures.gallery import gallery_figures
 from figures.recorded import Cells, distilled, family_of, read_cells
+from figures.registry import command
 from figures.run_coefficients import adaptive_figures, ipc_figures, sensitivity_figures
 from figures.run_norms import corrected, norm_figures
 from figures.style import make_writable
@@ -50,6 +51,7 @@ KINDS = {
 }
 
 
+@command("runs")
 @dataclass(frozen=True)
 class Runs:
     """Draw figures of recorded runs."""

@@ -117,6 +117,9 @@ class SimulatedCurve:
         return self.at_size["alpha"]
 
 
+Curves = dict[Strategy, SimulatedCurve]
+
+
 def _extrapolated(small: dict[str, Any], large: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
     """2 x(2D) - x(D), errors in quadrature: the sizes are simulated independently."""
     limit = {q: 2.0 * large[q] - small[q] for q in QUANTITIES}

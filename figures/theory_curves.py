@@ -10,7 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from figures.simulated import SimulatedCurve, Strategy
+from figures.desk import Desk
+from figures.deviation import agreement, remarks
+from figures.registry import figure
+from figures.simulated import Curves, SimulatedCurve, Strategy, simulated_curves
 from figures.style import BLACK, CYCLE, MARKERS, PAGE, look, save
 from theory import solve
 
@@ -23,7 +26,34 @@ PERFECT = [RANDOM, *(Strategy(keep, f) for keep in ("hard", "easy") for f in FRA
 IMPERFECT = [Strategy(keep, ANGLE_FRACTION, degrees) for keep in ("hard", "easy") for degrees in (0.0, *ANGLES)]
 STRATEGIES = list(dict.fromkeys([*PERFECT, *IMPERFECT]))
 
-Curves = dict[Strategy, SimulatedCurve]
+
+@figure("perfect-probe", group="theory")
+def draw_perfect_probe(desk: Desk) -> list[Path]:
+    """Test error over kept samples per dimension, perfect probe: kept fractions 0.1 to 1, hard and easy."""
+    return perfect_probe(simulated_for(desk), desk.out, note_of(desk))
+
+
+@figure("imperfect-probe", group="theory")
+def draw_imperfect_probe(desk: Desk) -> list[Path]:
+    """The same at one kept fraction, for probes at several angles to the teacher."""
+    return imperfect_probe(simulated_for(desk), desk.out, note_of(desk))
+
+
+def simulated_for(desk: Desk) -> Curves:
+    """The simulations behind these figures and their agreement with theory, run once a command."""
+
+    def run() -> Curves:
+        with desk.progress(f"simulating {len(STRATEGIES)} curves") as report:
+            curves = simulated_curves(STRATEGIES, desk.effort, desk.out / "simulations", report)
+        desk.remarks.extend(remarks(agreement(curves), desk.effort.dimension))
+        return curves
+
+    return desk.once("simulations", run)
+
+
+def note_of(desk: Desk) -> str:
+    """What the dots are, for the foot of a figure."""
+    return f"dots: D = {desk.effort.dimension}, {desk.effort.trials} trials, mean ± standard error; lines: theory"
 
 
 def plain_log_axis(axes: Axes) -> None:

@@ -10,6 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
+from figures.desk import Desk
+from figures.registry import figure
 from figures.style import BLACK, CYCLE, PAGE, look, save
 from figures.theory_curves import plain_log_axis
 from shared.progress import Report
@@ -18,6 +20,13 @@ from theory import asymptotics, scaling, solve
 TOTALS = (10.0, 100.0, 1000.0)
 PRICED_TOTAL = 100.0
 ANGLES = (0.0, 5.0, 10.0, 20.0)
+
+
+@figure("best-fraction", group="theory")
+def draw_best_fraction(desk: Desk) -> list[Path]:
+    """The best fraction of a pool, and the price of discarding the rest."""
+    with desk.progress("best-fraction") as report:
+        return best_fraction(desk.out, desk.pick(12, 40), report)
 
 
 def best_fraction(folder: Path, points: int, report: Report) -> list[Path]:

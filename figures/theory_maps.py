@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.colors import LogNorm, SymLogNorm
 from matplotlib.ticker import FuncFormatter
 
+from figures.desk import Desk
+from figures.registry import figure
 from figures.style import BLACK, PAGE, look, save
 from shared.progress import Report
 from theory import scaling
@@ -19,6 +21,20 @@ from theory import scaling
 PAIRS = (("hard", "easy"), ("hard", "random"), ("easy", "random"))
 TITLES = ("hard overtakes easy", "hard overtakes random", "easy falls behind random")
 LARGEST = 1e3  # crossovers are looked for up to this alpha
+
+
+@figure("crossover-map", group="theory")
+def draw_crossover_map(desk: Desk) -> list[Path]:
+    """Where easy samples beat hard and random ones: the crossover over kept fraction and probe angle."""
+    with desk.progress("crossover-map") as report:
+        return crossover_map(desk.out, desk.pick(11, 31), report)
+
+
+@figure("tilt-gain", group="theory")
+def draw_tilt_gain_map(desk: Desk) -> list[Path]:
+    """What a tilt towards easy samples gains, over kept samples per dimension and its strength."""
+    with desk.progress("tilt-gain") as report:
+        return tilt_gain_map(desk.out, desk.pick(10, 32), report)
 
 
 def crossover_map(folder: Path, cells: int, report: Report) -> list[Path]:

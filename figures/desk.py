@@ -1,0 +1,47 @@
+"""What a figure is drawn with: where it goes, how much work it may be, and what figures of one command share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from figures.simulated import Effort
+from shared.progress import Report, reporting
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Handed to every figure of a command.
+
+    Attributes:
+        out: folder to write to.
+        quick: fewer points: a look, not a result.
+        effort: how much is simulated, and the seed.
+        remarks: sentences to print at the end, such as how simulations agree with theory.
+    """
+
+    out: Path
+    quick: bool = False
+    effort: Effort = field(default_factory=Effort)
+    remarks: list[str] = field(default_factory=list)
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def pick(self, quick: int, whole: int) -> int:
+        """One of two sizes, by `quick`."""
+        return quick if self.quick else whole
+
+    def progress(self, label: str) -> AbstractContextManager[Report]:
+        """`with desk.progress(label) as report: ... report(done, total)`."""
+        return reporting(True, label)
+
+    def once(self, name: str, make: Callable[[], Found]) -> Found:
+        """What `make` makes, made once for all figures that ask for the name."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        found: Found = self._kept[name]
+        return found
