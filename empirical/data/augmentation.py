@@ -10,7 +10,7 @@ images through every operation.
 Images are normalised; what is shifted in from outside or cut out is 0, the data set's mean colour.
 """
 
-import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from empirical.devices import on_device
+from empirical.registry import Registry
 
 Strategy = tuple[str, ...]
 Size = tuple[int, int]
@@ -47,8 +48,8 @@ class Draw:
 
 # Each operation has two halves. The first turns uniform numbers u [..., 3] and the image size into parameters
 # of the same shape; the second maps images [b, c, H, W] with parameters [b, 3] to images. In the second, b
-# counts parameter sets and c whatever shares one, channels of several images included, except for `color`,
-# which needs to know images.
+# counts parameter sets and c whatever shares one, channels of several images included, except for operations
+# that need to know images (`color`).
 
 
 def _stack(*columns: Tensor) -> Tensor:
@@ -153,24 +154,65 @@ def _rotate(images: Tensor, parameters: Tensor) -> Tensor:
     return _affine(images, rotation(parameters[:, 0], (height, width)))
 
 
+Parameters = Callable[[Tensor, Size], Tensor]
+Apply = Callable[[Tensor, Tensor], Tensor]
+
+
 class Operation(NamedTuple):
-    """The two halves of an operation."""
+    """The two halves of an operation, and whether the second needs to know images (see `register`)."""
 
-    parameters: Callable[[Tensor, Size], Tensor]
-    apply: Callable[[Tensor, Tensor], Tensor]
+    parameters: Parameters
+    apply: Apply
+    whole_images: bool = False
 
 
-OPERATIONS: dict[str, Operation] = {
-    "color": Operation(_color_parameters, _color),
-    "crop": Operation(_crop_parameters, _crop),
-    "cutout": Operation(_cutout_parameters, _cutout),
-    "flip": Operation(_flip_parameters, _flip),
-    "scale": Operation(_scale_parameters, _scale),
-    "rotate": Operation(_rotate_parameters, _rotate),
-}
+OPERATIONS: Registry[Operation] = Registry("augmentation")
 """Parameters: color (brightness offset, saturation factor, contrast factor); crop (rows, columns) in pixels;
 cutout (first row, first column); flip (1 or 0); scale (factor along columns, along rows); rotate (angle in
 radians)."""
+_NOT_OPERATIONS = ("none", "condensation")
+
+
+def uniform(u: Tensor, size: Size) -> Tensor:
+    """Parameters that are the uniform numbers themselves, [..., 3] in [0, 1)."""
+    return u
+
+
+def register(name: str, parameters: Parameters = uniform, whole_images: bool = False) -> Callable[[Apply], Apply]:
+    """Decorator: makes the decorated function the operation `name` of strategies such as `color_crop_name`.
+
+    The function is pure and differentiable: (images, parameters) -> images of the same shape. It is given maps
+    [b, c, H, W] with one parameter set each, [b, 3], where c is whatever shares a set (channels, perhaps of several
+    images); or, with `whole_images`, images [g, n, channels, H, W] with parameters [g, m, 3], m being 1 or n.
+
+    Args:
+        name: one word in small letters and digits.
+        parameters: from uniform numbers [..., 3] and the image size (height, width) to parameters of the same shape.
+        whole_images: which of the two the function takes.
+
+    Raises:
+        ValueError: the name is taken by another function (the same file may be imported again), or is no such word.
+
+    """
+    if not re.fullmatch(r"[a-z0-9]+", name) or name in _NOT_OPERATIONS:
+        raise ValueError(
+            f"{name!r} cannot name an augmentation: it takes one word of small letters and digits "
+            f"(strategies join words by _), other than {' and '.join(_NOT_OPERATIONS)}"
+        )
+
+    def decorate(apply: Apply) -> Apply:
+        OPERATIONS.add(name, Operation(parameters, apply, whole_images), apply)
+        return apply
+
+    return decorate
+
+
+register("color", _color_parameters, whole_images=True)(_color)
+register("crop", _crop_parameters)(_crop)
+register("cutout", _cutout_parameters)(_cutout)
+register("flip", _flip_parameters)(_flip)
+register("scale", _scale_parameters)(_scale)
+register("rotate", _rotate_parameters)(_rotate)
 
 WITH_FLIP: Strategy = ("color", "crop", "cutout", "flip", "scale", "rotate")
 WITHOUT_FLIP: Strategy = ("color", "crop", "cutout", "scale", "rotate")
@@ -189,9 +231,8 @@ def parse_strategy(text: str) -> Strategy:
     operations = tuple(text.lower().replace("-", "_").split("_"))
     for operation in operations:
         if operation not in OPERATIONS:
-            near = difflib.get_close_matches(operation, list(OPERATIONS), n=1, cutoff=0.0)[0]
             raise ValueError(
-                f"unknown augmentation {operation!r} in {text!r}; the nearest is {near!r}, "
+                f"unknown augmentation {operation!r} in {text!r}; the nearest is {OPERATIONS.nearest(operation)!r}, "
                 f"all are: {', '.join(OPERATIONS)}"
             )
         if operations.count(operation) > 1:
@@ -241,12 +282,21 @@ def _apply_one(name: str, images: Tensor, parameters: Tensor) -> Tensor:
     """One operation on images [k, n, channels, H, W] with parameters [k, m, 3]."""
     if name == "none":
         return images
-    parameters = parameters.to(images.dtype)
-    if name == "color":
-        return _color(images, parameters)
-    sets, shared = parameters.shape[:2].numel(), images.shape[1] // parameters.shape[1]
-    maps = images.reshape(sets, shared * images.shape[2], *images.shape[3:])
-    return OPERATIONS[name].apply(maps, parameters.flatten(0, 1)).reshape(images.shape)
+    parameters, operation = parameters.to(images.dtype), OPERATIONS[name]
+    if not operation.whole_images:
+        sets, shared = parameters.shape[:2].numel(), images.shape[1] // parameters.shape[1]
+        maps = images.reshape(sets, shared * images.shape[2], *images.shape[3:])
+        changed = operation.apply(maps, parameters.flatten(0, 1))
+        return _same_shape(name, changed, maps).reshape(images.shape)
+    return _same_shape(name, operation.apply(images, parameters), images)
+
+
+def _same_shape(name: str, changed: Tensor, images: Tensor) -> Tensor:
+    if changed.shape != images.shape:
+        raise ValueError(
+            f"augmentation {name} turned {list(images.shape)} into {list(changed.shape)}; the shape of images must stay"
+        )
+    return changed
 
 
 def apply(draw: Draw, images: Tensor) -> Tensor:

@@ -1,19 +1,18 @@
 """Names of networks and how to build one of them for a given image shape.
 
 A new network is one file with one factory under `@register("name")`; the factory takes the image shape and
-the number of classes, and, as keywords with defaults, the variants it knows. Import the file and the name is
-known.
+the number of classes, and, as keywords with defaults, the variants it knows. Import the file (a user's own by
+`--plugin FILE`) and the name is known.
 """
 
-import difflib
 import inspect
-import re
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from empirical.networks.initialisation import initialise
+from empirical.registry import Registry
 
 Shape = tuple[int, int, int]
 
@@ -37,11 +36,7 @@ class Classifier(nn.Module):
 
 
 Factory = Callable[..., Classifier]
-_factories: dict[str, Factory] = {}
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[-_ ]", "", name.lower())
+_factories: Registry[Factory] = Registry("network")
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
@@ -49,14 +44,12 @@ def register(name: str) -> Callable[[Factory], Factory]:
     Classifier`.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken by another function (the same file may be imported again), or is no name.
 
     """
 
     def decorate(factory: Factory) -> Factory:
-        if _key(name) in _factories:
-            raise ValueError(f"a network named {name!r} is registered already")
-        _factories[_key(name)] = factory
+        _factories.add(name, factory)
         return factory
 
     return decorate
@@ -68,12 +61,10 @@ def names() -> list[str]:
 
 
 def _factory(name: str) -> Factory:
-    factory = _factories.get(_key(name))
+    factory = _factories.find(name)
     if factory is None:
-        near = difflib.get_close_matches(_key(name), names(), n=1, cutoff=0.0)
-        raise ValueError(
-            f"unknown network {name!r}; the nearest is {near[0]!r}, all are: {', '.join(names())}"
-        )
+        near = _factories.nearest(name)
+        raise ValueError(f"unknown network {name!r}; the nearest is {near!r}, all are: {', '.join(names())}")
     return factory
 
 
