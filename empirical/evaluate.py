@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from empirical import networks, synthetic
-from empirical.data.datasets import DataError, Dataset, load
+from empirical.data.datasets import DataError, Dataset, load_recorded
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
 from empirical.devices import device_named
@@ -122,14 +122,8 @@ def matching_dataset(stored: SyntheticSet, options: Options) -> Dataset:
     described: dict[str, Any] = stored.recipe.get("data", {})
     if "name" not in described:
         raise BadSyntheticSet(f"{options.run}: the recipe names no data set")
-    dataset = load(
-        described["name"],
-        data_root=options.data_root or described.get("root"),
-        download=options.download,
-        device=device_named(options.device),
-        validation=described.get("held_out", 0),
-        seed=described.get("held_out_seed", 0),
-        train_images=described.get("train_images"),
+    dataset = load_recorded(
+        described, data_root=options.data_root, download=options.download, device=device_named(options.device)
     )
     if dataset.fingerprint != described["fingerprint"]:
         raise BadSyntheticSet(

@@ -2,7 +2,7 @@
 
     data = load("digits")                                    # bundled, no download
     data = load("mnist", data_root="data", download=True)    # mnist_{train,test}.npz or torchvision's layout
-    data = load("path/to/prefix")                            # prefix_train.npz and prefix_test.npz
+    data = load("path/to/prefix")                            # prefix_train.npz and prefix_test.npz, or pictures
     x = data.normalise(data.train.images[:256])              # float, on the device
 
 Nothing loops over images. Missing files raise `MissingData`, unusable ones `CorruptData`, before any work.
@@ -10,6 +10,8 @@ Nothing loops over images. Missing files raise `MissingData`, unusable ones `Cor
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -20,12 +22,12 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from empirical.data.arrays import Arrays, Pair, class_count, fingerprint
-from empirical.data.digits import held_out
+from empirical.data.arrays import Arrays, fingerprint
 from empirical.data.errors import CorruptData, DataError, MissingData, UnknownDataset
+from empirical.data.locate import expanded, locate
 from empirical.data.preprocessing import Normalisation, Preprocessing, to_pixels
-from empirical.data.registry import DEFAULT, SPECS, DatasetSpec, find, unknown
-from empirical.data.sources import NpzPair, Source
+from empirical.data.registry import DEFAULT, SPECS, is_path
+from empirical.data.stratified import held_out, subset
 
 __all__ = [
     "DEFAULT",
@@ -38,6 +40,7 @@ __all__ = [
     "Split",
     "UnknownDataset",
     "load",
+    "load_recorded",
 ]
 
 DEFAULT_ROOT = Path("data")
@@ -107,6 +110,8 @@ class Dataset:
         source: where the files were found, in words.
         fingerprint: sha256 of the pixels and labels of train (what of it is used) and test, before any hold-out.
         root: the data root, as it was given.
+        place: absolute path that finds the files again: the data root of a named set, the prefix of other files; None
+            if there are none.
         held_out: share of the training split that became the validation split.
         held_out_seed: of that draw.
         train_images: how many training images were asked for; None for all.
@@ -123,6 +128,7 @@ class Dataset:
     source: str
     fingerprint: str
     root: str | None = None
+    place: str | None = None
     held_out: float = 0
     held_out_seed: int = 0
     train_images: int | None = None
@@ -161,6 +167,7 @@ class Dataset:
             "name": self.name,
             "source": self.source,
             "root": self.root,
+            "place": self.place,
             "fingerprint": self.fingerprint,
             "shape": list(self.shape),
             "classes": self.classes,
@@ -190,42 +197,113 @@ def load(
     """Read, verify and index a data set, and put it on the device once.
 
     Args:
-        name_or_path: a name of `SPECS`, or the prefix of a pair `PREFIX_{train,test}.npz` as a path or
-            below the root. A prefix that ends in a known name (`somewhere/mnist`), with images of its size,
-            takes that set's constants, class names and `flip`.
+        name_or_path: a name of `SPECS`, or files as a path or below the root: the prefix of a pair
+            `PREFIX_{train,test}.npz`, or a folder of pictures (`empirical.data.picture_folder`). Text with a separator,
+            or that starts with `.` or `~`, is a path and never a name (`./mnist`). A path that ends in a known name
+            takes that set's constants, class names and `flip` if its image size and number of classes are that
+            set's, and is a set of its own if not (`empirical.data.locate`).
         data_root: folder with `<name>_{train,test}.npz` or torchvision's layout; `data` if None.
         download: fetch what is missing, by torchvision or (Tiny-ImageNet) from its published address.
         device: where the images live.
         validation: share of each class, in (0, 1), held out of the training split; 0 for none.
         seed: of that hold-out.
-        train_images: use about so many training images, each class in its proportion, drawn once and for all (the
-            same for every seed); None for all.
+        train_images: use exactly so many training images, each class in its proportion and with at least one, drawn
+            once and for all (the same for every seed); None for all.
 
     Raises:
-        UnknownDataset: no such name or pair. MissingData: files absent. CorruptData: files unusable.
-        ValueError: `validation` outside [0, 1), or fewer `train_images` than classes or more than there are.
+        UnknownDataset: no such name or files. MissingData: files absent. CorruptData: files unusable.
+        ValueError: `validation` outside [0, 1) or a class too small for it, or fewer `train_images` than classes or
+            more than there are.
 
     """
+    return _loaded(name_or_path, data_root, download, device, validation, seed, train_images)
+
+
+def load_recorded(
+    described: Mapping[str, Any],
+    *,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    device: str | torch.device = "cpu",
+) -> Dataset:
+    """The data set that a record describes (`Dataset.describe`), from any folder.
+
+    Args:
+        described: of the record. One of an earlier version says where its data were as it was typed, and may have
+            taken not exactly as many training images as asked for; it gets the same ones.
+        data_root: where the files are now, if they were moved; else where they were.
+        download: fetch what is missing.
+        device: where the images live.
+
+    Raises:
+        KeyError: the record names no data set; others as `load`.
+
+    """
+    name, place = described["name"], described.get("place")
+    if is_path(name) and data_root is not None:
+        name = _below(expanded(data_root), name)
+    elif data_root is None and place is not None:
+        if is_path(name) or SPECS.find(name) is None:
+            name = place if _exists(place) else name
+        elif Path(place).is_dir():
+            data_root = place
+    asked, sizes = described.get("train_images"), described.get("sizes", {})
+    taken = sizes.get("train", 0) + sizes.get("validation", 0)
+    found = _loaded(
+        name,
+        data_root if data_root is not None else described.get("root"),
+        download,
+        device,
+        described.get("held_out", 0),
+        described.get("held_out_seed", 0),
+        asked,
+        rounded=asked is not None and bool(sizes) and taken != asked,
+    )
+    return replace(found, name=described["name"])
+
+
+def _below(root: Path, path: str) -> str:
+    """A recorded path below another root, if it is there in whole or by its last part; else as it was."""
+    typed = expanded(path)
+    relative = [] if typed.is_absolute() else [root / typed]
+    return next((str(p) for p in (*relative, root / typed.name) if _exists(str(p))), path)
+
+
+def _exists(prefix: str) -> bool:
+    """Whether files or folders with that beginning are there."""
+    path = Path(prefix)
+    return path.is_dir() or (path.parent.is_dir() and any(path.parent.glob(f"{glob.escape(path.name)}*")))
+
+
+def _loaded(
+    name: str,
+    data_root: str | Path | None,
+    download: bool,
+    device: str | torch.device,
+    validation: float,
+    seed: int,
+    train_images: int | None,
+    rounded: bool = False,
+) -> Dataset:
+    """See `load`; `rounded`: the subset as an earlier version took it."""
     if not 0 <= validation < 1:
-        raise ValueError(f"validation is a share of the training split in [0, 1), got {validation}")
-    root = Path(data_root) if data_root is not None else DEFAULT_ROOT
-    spec, pair, source = _locate(name_or_path, root, download)
-    classes = class_count(pair, spec.classes if spec else None, source)
+        raise ValueError(f"--validation is a share of the training split in [0, 1), not {validation}")
+    root = expanded(data_root) if data_root is not None else DEFAULT_ROOT
+    spec, pair, classes, source, place = locate(name, root, download)
     names = pair.class_names or (spec.class_names if spec else None) or tuple(map(str, range(classes)))
     if len(names) != classes:
         raise CorruptData(f"{source}: {len(names)} class names for {classes} classes")
-    if train_images is not None:
-        pair = replace(pair, train=_some(pair.train, train_images, classes))
-    mark = fingerprint(pair)
-    train, held = pair.train, None
+    train, held = _some(pair.train, train_images, classes, rounded), None
+    mark = fingerprint(replace(pair, train=train))
     if validation:
+        _refuse_hold_out(train, validation, names, name, train_images)
         mask = held_out(train.labels, validation, seed)
         held = Arrays(train.images[mask], train.labels[mask])
         train = Arrays(train.images[~mask], train.labels[~mask])
     train_split = _to_device(train, classes, device)
     normalisation = spec.normalisation if spec else None
     return Dataset(
-        name=name_or_path,
+        name=name,
         train=train_split,
         test=_to_device(pair.test, classes, device),
         validation=_to_device(held, classes, device) if held else None,
@@ -235,89 +313,36 @@ def load(
         source=source,
         fingerprint=mark,
         root=str(data_root) if data_root is not None else None,
+        place=place,
         held_out=float(validation),
         held_out_seed=seed,
         train_images=train_images,
     )
 
 
-def _some(arrays: Arrays, count: int, classes: int) -> Arrays:
-    """About `count` of the images, each class in its proportion; in the order in which they stand."""
+def _some(arrays: Arrays, count: int | None, classes: int, rounded: bool) -> Arrays:
+    """`count` of the images, in the order in which they stand; all if None."""
+    if count is None:
+        return arrays
     size = len(arrays.labels)
     if not classes <= count <= size:
         raise ValueError(f"--train-images is between {classes} (one a class) and {size} (all), not {count}")
-    mask = held_out(arrays.labels, count / size, SUBSET_SEED) if count < size else np.ones(size, bool)
+    mask = subset(arrays.labels, count, SUBSET_SEED, rounded)
     return Arrays(arrays.images[mask], arrays.labels[mask])
+
+
+def _refuse_hold_out(train: Arrays, share: float, names: tuple[str, ...], name: str, count: int | None) -> None:
+    """Says which class is too small for a hold-out, and what helps."""
+    sizes = np.bincount(train.labels, minlength=len(names))
+    if sizes.min() > 1:
+        return
+    more = f", or more than --train-images {count}" if count is not None else ""
+    raise ValueError(
+        f"--validation {share:g} holds a part of each class out of the training images, but class "
+        f"{names[int(sizes.argmin())]} of {name} has one: give --validation 0{more}, or add images to the class"
+    )
 
 
 def _to_device(arrays: Arrays, classes: int, device: str | torch.device) -> Split:
     images = torch.from_numpy(np.ascontiguousarray(arrays.images.transpose(0, 3, 1, 2)))
     return Split(images.to(device), torch.from_numpy(arrays.labels).to(device), classes)
-
-
-def _locate(name: str, root: Path, download: bool) -> tuple[DatasetSpec | None, Pair, str]:
-    """The spec (None for an unnamed pair), both splits, and a sentence on where they came from."""
-    spec = find(name)
-    if spec is None:
-        return _read_prefix(name, root)
-    source = _present(spec.sources, root)
-    if source is None and download:
-        source = next((s for s in spec.sources if s.downloadable), None)
-        if source is not None:
-            source.download(root)
-    if source is None:
-        raise MissingData(_missing_message(spec, root))
-    pair = source.read(root)
-    if not _fits(spec, pair):
-        raise CorruptData(
-            f"{_where(source, root)}: images are {list(pair.train.images.shape[1:])}, but {spec.name} has "
-            f"{[spec.side, spec.side, spec.channels]} (height, width, channels)"
-        )
-    return spec, pair, _where(source, root)
-
-
-def _present(sources: tuple[Source, ...], root: Path) -> Source | None:
-    return next((s for s in sources if all(f.exists() for f in s.files(root))), None)
-
-
-def _where(source: Source, root: Path) -> str:
-    files = source.files(root)
-    return ", ".join(map(str, files[:2])) + (", ..." if len(files) > 2 else "") if files else "scikit-learn"
-
-
-def _fits(spec: DatasetSpec, pair: Pair) -> bool:
-    return pair.train.images.shape[1:] == (spec.side, spec.side, spec.channels)
-
-
-def _missing_message(spec: DatasetSpec, root: Path) -> str:
-    ways = []
-    for source in spec.sources:
-        absent = [f for f in source.files(root) if not f.exists()]
-        ways.append(", ".join(str(f.relative_to(root)) for f in absent))
-    fetch = "or repeat with --download" if any(s.downloadable for s in spec.sources) else ""
-    return (
-        f"{spec.name}: files are missing from {root.absolute()}; put there either "
-        + "; or ".join(ways)
-        + f"; or name another folder with --data-root {fetch}".rstrip()
-    )
-
-
-def _read_prefix(name: str, root: Path) -> tuple[DatasetSpec | None, Pair, str]:
-    prefix = name.removesuffix(".npz").removesuffix("_train").removesuffix("_test")
-    candidates = [Path(prefix)] if Path(prefix).is_absolute() else [Path(prefix), root / prefix]
-    some = []
-    for candidate in candidates:
-        source = NpzPair(candidate.name)
-        files = source.files(candidate.parent)
-        if all(f.exists() for f in files):
-            pair = source.read(candidate.parent)
-            spec = find(candidate.name)
-            return spec if spec and _fits(spec, pair) else None, pair, _where(source, candidate.parent)
-        some += files if any(f.exists() for f in files) or "/" in name else []
-    if some:
-        absent = ", ".join(str(f) for f in some if not f.exists())
-        raise MissingData(
-            f"{name}: missing {absent}; a local data set is a pair PREFIX_train.npz and PREFIX_test.npz, "
-            "each with images (uint8 [N, H, W] or [N, H, W, 3]) and labels (integers [N])"
-        )
-    raise unknown(name, str(root))

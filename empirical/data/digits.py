@@ -18,7 +18,9 @@ import torch
 from torch.nn import functional
 
 from empirical.data.arrays import Arrays, Pair
-from empirical.data.errors import DataError
+from empirical.data.registry import DEFAULT, DIGIT_NAMES, DatasetSpec, add
+from empirical.data.sources import Source
+from empirical.data.stratified import held_out
 
 SIDE = 16
 _SPLIT_SEED = 1797
@@ -26,14 +28,8 @@ _TEST_SHARE = 1 / 5
 
 
 @dataclass(frozen=True)
-class BundledDigits:
-    """The source of the data set `digits`."""
-
-    downloadable: bool = False
-
-    def files(self, root: Path) -> list[Path]:
-        """None: the images come with scikit-learn."""
-        return []
+class BundledDigits(Source):
+    """The source of the data set `digits`: no files, the images come with scikit-learn."""
 
     def read(self, root: Path) -> Pair:
         """The fixed stratified split."""
@@ -47,19 +43,9 @@ class BundledDigits:
         test = held_out(labels, _TEST_SHARE, _SPLIT_SEED)
         return Pair(Arrays(images[~test], labels[~test]), Arrays(images[test], labels[test]))
 
-    def download(self, root: Path) -> None:
-        """Nothing to fetch."""
-        raise DataError("digits comes with scikit-learn; there is nothing to download")
+    def where(self, root: Path) -> str:
+        """The package that has them."""
+        return "scikit-learn"
 
 
-def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Mask [N] of a stratified random hold-out: round(share * size) of a class, at least one, not all."""
-    chosen = np.zeros(len(labels), bool)
-    generator = np.random.default_rng(seed)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < 2:
-            raise ValueError(f"class {label} has one image; a hold-out needs at least two")
-        count = min(max(round(share * len(members)), 1), len(members) - 1)
-        chosen[generator.permutation(members)[:count]] = True
-    return chosen
+add(DatasetSpec(DEFAULT, sources=(BundledDigits(),), classes=10, channels=1, side=SIDE, class_names=DIGIT_NAMES))

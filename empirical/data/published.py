@@ -1,38 +1,16 @@
-"""The data sets known by name: size, published normalisation constants, and where their files may lie.
+"""The published data sets whose files lie in the data root: sizes, normalisation constants, where the files may be.
 
-A new data set is one row here (any pair of `.npz` files needs no row). Sizes and constants are those of the
-published programs of gradient and trajectory matching; the CIFAR-10 deviation is the customary mean of
-per-image deviations, not that of all pixels.
+Sizes and constants are those of the published programs of gradient and trajectory matching; the CIFAR-10 deviation is
+the customary mean of per-image deviations, not that of all pixels.
 """
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
-
-from empirical.data.digits import SIDE as DIGITS_SIDE
-from empirical.data.digits import BundledDigits
-from empirical.data.errors import UnknownDataset
 from empirical.data.preprocessing import Normalisation
-from empirical.data.sources import NpzPair, Source, TorchvisionSet
-from empirical.data.tiny_imagenet import TinyImageNetFolder
+from empirical.data.registry import DIGIT_NAMES, DatasetSpec, add
+from empirical.data.sources import NpzPair
+from empirical.data.torchvision_set import TorchvisionSet
 
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """A named data set: `flip` says whether a left-right mirrored image keeps its label."""
-
-    name: str
-    classes: int
-    channels: int
-    side: int
-    flip: bool
-    normalisation: Normalisation | None
-    sources: tuple[Source, ...]
-    class_names: tuple[str, ...] | None = None
-
-
-_DIGIT_NAMES = tuple("0123456789")
 _CLOTHES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )
@@ -91,89 +69,60 @@ _CIFAR100 = TorchvisionSet(
     },
 )
 
-SPECS: dict[str, DatasetSpec] = {
-    spec.name: spec
-    for spec in (
-        DatasetSpec("digits", 10, 1, DIGITS_SIDE, False, None, (BundledDigits(),), _DIGIT_NAMES),
-        DatasetSpec(
-            "mnist",
-            10,
-            1,
-            28,
-            False,
-            Normalisation((0.1307,), (0.3081,)),
-            (NpzPair("mnist"), _MNIST),
-            _DIGIT_NAMES,
-        ),
-        DatasetSpec(
-            "fashion-mnist",
-            10,
-            1,
-            28,
-            True,
-            Normalisation((0.2861,), (0.3530,)),
-            (NpzPair("fashion_mnist"), _FASHION),
-            _CLOTHES,
-        ),
-        DatasetSpec(
-            "svhn",
-            10,
-            3,
-            32,
-            False,
-            Normalisation((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
-            (NpzPair("svhn"), _SVHN),
-            _DIGIT_NAMES,
-        ),
-        DatasetSpec(
-            "cifar10",
-            10,
-            3,
-            32,
-            True,
-            Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-            (NpzPair("cifar10"), _CIFAR10),
-            _CIFAR10_NAMES,
-        ),
-        DatasetSpec(
-            "cifar100",
-            100,
-            3,
-            32,
-            True,
-            Normalisation((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
-            (NpzPair("cifar100"), _CIFAR100),
-        ),
-        DatasetSpec(
-            "tiny-imagenet",
-            200,
-            3,
-            64,
-            True,
-            Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-            (NpzPair("tiny_imagenet"), NpzPair("tinyimagenet"), TinyImageNetFolder()),
-        ),
+add(
+    DatasetSpec(
+        "mnist",
+        sources=(NpzPair("mnist"), _MNIST),
+        classes=10,
+        channels=1,
+        side=28,
+        normalisation=Normalisation((0.1307,), (0.3081,)),
+        class_names=DIGIT_NAMES,
     )
-}
-
-DEFAULT = "digits"
-
-
-def _key(name: str) -> str:
-    return "".join(c for c in name.lower() if c.isalnum())
-
-
-def find(name: str) -> DatasetSpec | None:
-    """The spec of that name (case, `-` and `_` do not matter: `FashionMNIST`, `fashion_mnist`), or None."""
-    return {_key(known): spec for known, spec in SPECS.items()}.get(_key(name))
-
-
-def unknown(name: str, root: str) -> UnknownDataset:
-    """The error for a name that is neither known nor a pair of files, with the nearest valid name."""
-    near = difflib.get_close_matches(_key(name), [_key(known) for known in SPECS], n=1, cutoff=0.5)
-    nearest = next((known for known in SPECS if near and _key(known) == near[0]), None)
-    guess = f" Did you mean {nearest}?" if nearest else ""
-    return UnknownDataset(
-        f"unknown data set {name!r}.{guess} Valid names: {', '.join(SPECS)}; or the prefix of a file pair "
-        f"PREFIX_train.npz, PREFIX_test.npz, as a path or below {root}"
+)
+add(
+    DatasetSpec(
+        "fashion-mnist",
+        sources=(NpzPair("fashion_mnist"), _FASHION),
+        classes=10,
+        channels=1,
+        side=28,
+        flip=True,
+        normalisation=Normalisation((0.2861,), (0.3530,)),
+        class_names=_CLOTHES,
     )
+)
+add(
+    DatasetSpec(
+        "svhn",
+        sources=(NpzPair("svhn"), _SVHN),
+        classes=10,
+        channels=3,
+        side=32,
+        normalisation=Normalisation((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+        class_names=DIGIT_NAMES,
+    )
+)
+add(
+    DatasetSpec(
+        "cifar10",
+        sources=(NpzPair("cifar10"), _CIFAR10),
+        classes=10,
+        channels=3,
+        side=32,
+        flip=True,
+        normalisation=Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        class_names=_CIFAR10_NAMES,
+    )
+)
+add(
+    DatasetSpec(
+        "cifar100",
+        sources=(NpzPair("cifar100"), _CIFAR100),
+        classes=100,
+        channels=3,
+        side=32,
+        flip=True,
+        normalisation=Normalisation((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+    )
+)

@@ -8,29 +8,33 @@ alphabetical order; about 2 % of the images are grey and are repeated over three
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import urllib.request
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from empirical.data.arrays import Arrays, Pair, checked
-from empirical.data.errors import CorruptData, DataError
-from empirical.data.sources import verify
+from empirical.data.checksums import verify
+from empirical.data.errors import CorruptData, DataError, decoding
+from empirical.data.pictures import decode
+from empirical.data.preprocessing import Normalisation
+from empirical.data.registry import DatasetSpec, add
+from empirical.data.sources import NpzPair, Source
 
 FOLDER = "tiny-imagenet-200"
 ADDRESS = f"http://cs231n.stanford.edu/{FOLDER}.zip"
 ZIP_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 SIDE = 64
+_CURE = f"unpack {FOLDER}.zip again"
 
 
 @dataclass(frozen=True)
-class TinyImageNetFolder:
+class TinyImageNetFolder(Source):
     """The unpacked archive under the root; `classes` and the two counts are what a whole copy has."""
 
     classes: int = 200
@@ -47,7 +51,7 @@ class TinyImageNetFolder:
     def read(self, root: Path) -> Pair:
         """Both splits, decoded in parallel; every class and every count is verified first."""
         folder = root / FOLDER
-        ids = sorted((folder / "wnids.txt").read_text().split())
+        ids = _class_ids(folder / "wnids.txt")
         found = len(set(ids))
         if found != self.classes:
             raise CorruptData(f"{folder / 'wnids.txt'}: {found} class ids, expected {self.classes}")
@@ -58,10 +62,9 @@ class TinyImageNetFolder:
             counts = np.bincount([label for _, label in entries], minlength=self.classes)
             for label in np.flatnonzero(counts != each)[:1]:
                 raise CorruptData(
-                    f"{folder / name}: class {ids[label]} has {counts[label]} images, expected {each}; "
-                    f"unpack {FOLDER}.zip again"
+                    f"{folder / name}: class {ids[label]} has {counts[label]} images, expected {each}; {_CURE}"
                 )
-        return Pair(_decode(train, folder / "train"), _decode(test, folder / "val"), tuple(ids))
+        return Pair(_decoded(train, folder / "train"), _decoded(test, folder / "val"), tuple(ids))
 
     def download(self, root: Path) -> None:
         """Fetch the archive, check its md5, and unpack it; an interrupted download leaves nothing behind."""
@@ -72,7 +75,7 @@ class TinyImageNetFolder:
             try:
                 with urllib.request.urlopen(self.address, timeout=60) as response, partial.open("wb") as file:
                     shutil.copyfileobj(response, file, 1 << 20)
-                verify(partial, self.zip_md5, "md5")
+                verify(partial, self.zip_md5, "md5", f"fetch it by hand as {archive} and repeat")
                 partial.replace(archive)
             except OSError as error:
                 raise DataError(
@@ -80,12 +83,27 @@ class TinyImageNetFolder:
                 ) from error
             finally:
                 partial.unlink(missing_ok=True)
-        verify(archive, self.zip_md5, "md5")
+        verify(archive, self.zip_md5, "md5", "move it away and fetch it again by --download")
         with tempfile.TemporaryDirectory(dir=root) as scratch:
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(scratch)
             shutil.rmtree(root / FOLDER, ignore_errors=True)
             (Path(scratch) / FOLDER).rename(root / FOLDER)
+
+
+def _class_ids(listed: Path) -> list[str]:
+    """The ids of the list, in alphabetical order."""
+    with decoding(listed, "list of class ids", _CURE):
+        ids = sorted(listed.read_text(encoding="utf-8").split())
+    for wnid in ids:
+        _refuse_path(wnid, listed)
+    return ids
+
+
+def _refuse_path(name: str, listed: Path) -> None:
+    """A list names things beside it, and leads nowhere else."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise CorruptData(f"{listed}: {name!r} is no plain name; {_CURE}")
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -98,28 +116,31 @@ def _validation_pictures(folder: Path, ids: list[str]) -> list[tuple[Path, int]]
     annotations = folder / "val_annotations.txt"
     if not annotations.is_file() or not (folder / "images").is_dir():
         return [(path, label) for wnid, label in label_of.items() for path in _pictures(folder / wnid)]
+    with decoding(annotations, "list of pictures", _CURE):
+        lines = annotations.read_text(encoding="utf-8").splitlines()
     entries = []
-    for line in annotations.read_text().splitlines():
-        name, wnid, *_ = line.split("\t")
+    for line in filter(None, lines):
+        name, wnid = (*line.split("\t"), "")[:2]
+        _refuse_path(name, annotations)
         if wnid not in label_of:
-            raise CorruptData(f"{annotations}: unknown class id {wnid}")
+            raise CorruptData(f"{annotations}: unknown class id {wnid!r}")
         entries.append((folder / "images" / name, label_of[wnid]))
     return entries
 
 
-def _decode(entries: list[tuple[Path, int]], where: Path) -> Arrays:
-    images = np.empty((len(entries), SIDE, SIDE, 3), np.uint8)
-
-    def fill(index: int) -> None:
-        path = entries[index][0]
-        try:
-            with Image.open(path) as picture:
-                if picture.size != (SIDE, SIDE):
-                    raise CorruptData(f"{path}: {picture.size} pixels, expected {(SIDE, SIDE)}")
-                images[index] = np.asarray(picture.convert("RGB"))
-        except OSError as error:
-            raise CorruptData(f"{path}: not a readable JPEG ({error})") from error
-
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-        list(pool.map(fill, range(len(entries)), chunksize=256))
+def _decoded(entries: list[tuple[Path, int]], where: Path) -> Arrays:
+    images = decode([path for path, _ in entries], (SIDE, SIDE), grey=False, cure=_CURE)
     return checked(images, np.array([label for _, label in entries]), str(where))
+
+
+add(
+    DatasetSpec(
+        "tiny-imagenet",
+        sources=(NpzPair("tiny_imagenet"), NpzPair("tinyimagenet"), TinyImageNetFolder()),
+        classes=200,
+        channels=3,
+        side=SIDE,
+        flip=True,
+        normalisation=Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    )
+)

@@ -22,8 +22,8 @@ def presets() -> dict[str, dict[str, Any]]:
 
 
 def table_name(dataset: str) -> str:
-    """The published name of a data set, also of a file pair that bears it; else the name itself."""
-    spec = registry.find(dataset) or registry.find(Path(dataset).name)
+    """The published name of a data set, also of files that bear it, whatever they hold; else the name itself."""
+    spec = registry.borne(dataset)
     return spec.name if spec else dataset
 
 

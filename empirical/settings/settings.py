@@ -40,7 +40,9 @@ class Settings:
             or a coreset: random, herding, forgetting; or whole, the whole training
             set; or one that a plugin registers.
         dataset: digits (bundled), mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet, or PREFIX of
-            a pair of files PREFIX_train.npz and PREFIX_test.npz.
+            a pair of files PREFIX_train.npz and PREFIX_test.npz, or a folder with train/CLASS and test/CLASS of
+            pictures. What has a separator or starts with . or ~ is a path (./mnist is your own); a path that ends in
+            a known name takes its published settings.
         ipc: synthetic images a class.
         preset: table1, published or laptop; digits take laptop and other data sets published if it is not
             given.

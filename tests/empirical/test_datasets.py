@@ -19,8 +19,8 @@ from empirical.data.datasets import (
     UnknownDataset,
     load,
 )
-from empirical.data.sources import TorchvisionSet
 from empirical.data.tiny_imagenet import TinyImageNetFolder
+from empirical.data.torchvision_set import TorchvisionSet
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data"
 
