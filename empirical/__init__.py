@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import shared.start  # noqa: F401
+
 if TYPE_CHECKING:
     from empirical.synthetic import SyntheticSet
 

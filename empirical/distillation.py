@@ -23,9 +23,9 @@ from torch import Generator, Tensor
 
 from empirical import checkpoint
 from empirical.matched import Matched, Method, StepFailed, is_finite
-from empirical.progress import Reporter
 from empirical.synthetic import SyntheticSet
 from shared import metric_names as metric
+from shared.progress import Reporter
 from shared.records import MetricsWriter, plain
 
 CHECKPOINT = "checkpoint.safetensors"

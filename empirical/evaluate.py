@@ -7,7 +7,6 @@ cross-architecture table.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,16 +17,16 @@ from rich.console import Console
 from rich.table import Table
 
 from empirical import networks, synthetic
-from empirical.data.datasets import DataError, Dataset, load_recorded
+from empirical.data.datasets import Dataset, load_recorded
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
 from empirical.devices import device_named
 from empirical.evaluation import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
 from empirical.heap import keep_freed_memory
-from empirical.progress import EpochCounter, Reporter
 from empirical.synthetic import BadSyntheticSet, SyntheticSet
 from shared.arguments import read_arguments
-from shared.command import leave, refuse_folder, sentence
+from shared.command import command, leave, refuse_folder
+from shared.progress import EpochCounter, Reporter
 from shared.records import write_json
 
 
@@ -61,6 +60,18 @@ class Options:
     download: bool = False
     device: str = "cpu"
     out: Path | None = None
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Reads the command line.
+
+    Raises:
+        SystemExit: status 2, unknown flag or a value of the wrong type.
+
+    """
+    return read_arguments(
+        lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
+    )
 
 
 @dataclass(frozen=True)
@@ -177,31 +188,23 @@ def table(found: dict[str, Evaluation | str], title: str) -> Table:
     return drawn
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 2 for bad input, 3 for unusable data."""
-    options = read_arguments(
-        lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
-    )
-    keep_freed_memory()
-    try:
-        if options.out is not None and options.out.is_dir():
-            raise ValueError(f"{options.out} is a folder; --out names a JSON file")
-        if options.out is not None:
-            refuse_folder(options.out.parent)
-        found = results(options)
-    except KeyboardInterrupt:
-        print("error: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError, DataError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return int(getattr(error, "exit_status", 2))
-    Console().print(table(found, f"{options.run} on {options.split} images"))
+def execute(options: Options) -> None:
+    """Judges the set, writes the results where they were asked for, and prints them."""
+    if options.out is not None and options.out.is_dir():
+        raise ValueError(f"{options.out} is a folder; --out names a JSON file")
+    if options.out is not None:
+        refuse_folder(options.out.parent)
+    found = results(options)
     if options.out is not None:
         content = {name: r if isinstance(r, str) else r.describe() for name, r in found.items()}
         write_json(options.out, content)
-    return 0
+    Console().print(table(found, f"{options.run} on {options.split} images"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status: 0, 2 for bad input, 3 for unusable data; see `shared.command`."""
+    keep_freed_memory()
+    return command(lambda: execute(parse(arguments)))
 
 
 if __name__ == "__main__":

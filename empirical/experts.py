@@ -4,7 +4,6 @@ Experts that are there already are kept; those of other data, preprocessing, net
 status: 0; 2 for bad input; 3 for missing or unusable data; 130 if stopped (what is done is kept).
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,8 +13,8 @@ import tyro
 from rich.console import Console
 
 from empirical import networks
-from empirical.checkpoint import FolderInUse, Lock
-from empirical.data.datasets import DataError, load
+from empirical.checkpoint import Lock
+from empirical.data.datasets import load
 from empirical.devices import device_named
 from empirical.evaluation import NetworkChoice
 from empirical.experiment import cost
@@ -29,7 +28,6 @@ from empirical.experiment.experts import (
 from empirical.experiment.families import names, nearest
 from empirical.experiment.resolve import resolve, with_preset
 from empirical.heap import keep_freed_memory
-from empirical.progress import duration
 from empirical.settings.settings import NETWORK_VARIANT, Settings, narrowed
 from empirical.trajectory_matching.experts import (
     AT_ONCE,
@@ -40,7 +38,8 @@ from empirical.trajectory_matching.experts import (
     train_experts,
 )
 from shared.arguments import read_arguments
-from shared.command import leave, refuse_folder, sentence
+from shared.command import command, leave, refuse_folder
+from shared.progress import duration
 
 
 @dataclass(frozen=True)
@@ -195,23 +194,22 @@ def execute(options: Options, console: Console) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status."""
-    options = read_arguments(
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Reads the command line.
+
+    Raises:
+        SystemExit: status 2, unknown flag or a value of the wrong type.
+
+    """
+    return read_arguments(
         lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.experts", description=__doc__)
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
     keep_freed_memory()
-    try:
-        execute(options, Console())
-    except KeyboardInterrupt:
-        print("error: stopped; the same command goes on from the last epoch", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError, DataError, FolderInUse) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return int(getattr(error, "exit_status", 2))
-    return 0
+    return command(lambda: execute(parse(arguments), Console()), "the same command goes on from the last epoch")
 
 
 if __name__ == "__main__":

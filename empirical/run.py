@@ -5,8 +5,8 @@ images, the same run with the sample difficulty correction, and the whole traini
 `config.json`, `metrics.jsonl`, `synthetic.safetensors`, `synthetic.png` and `summary.json`; `--resume` goes
 on with an unfinished one, and `python -m empirical.evaluate FOLDER` judges a finished one again.
 
-Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a loss or an image is no longer finite;
-130 if stopped by a signal (the run is then saved).
+Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a loss or an image is no longer finite, or
+there is no space left; 130 if stopped by a signal (the run is then saved). `shared.command` has them all.
 """
 
 # isort: off
@@ -14,7 +14,6 @@ import empirical.waiting  # noqa: F401
 # isort: on
 
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,11 +24,10 @@ import tyro
 from rich.console import Console
 
 from empirical import networks, synthetic
-from empirical.checkpoint import FolderInUse, Lock
+from empirical.checkpoint import Lock
 from empirical.coresets import Random
-from empirical.data.datasets import DataError, Dataset, load
+from empirical.data.datasets import Dataset, load
 from empirical.devices import device_named
-from empirical.distillation import Diverged, Interrupted
 from empirical.evaluation import Evaluation, evaluate, evaluate_whole
 from empirical.experiment import cost
 from empirical.experiment.checks import check
@@ -45,7 +43,6 @@ from empirical.experiment.resuming import TYPED, finished, refuse_other, stored,
 from empirical.experiment.whole import WHOLE
 from empirical.heap import keep_freed_memory
 from empirical.plugins import load_plugins, refuse_unloaded
-from empirical.progress import EpochCounter, Reporter, duration
 from empirical.results import Results
 from empirical.seeds import generator
 from empirical.settings.presets import presets
@@ -53,7 +50,8 @@ from empirical.settings.roles import typed_flags
 from empirical.settings.settings import PUBLISHED, Resolved, Settings
 from empirical.trajectory_matching.scores import scores, skipped_share
 from shared.arguments import read_arguments
-from shared.command import leave, plain_warnings, refuse_folder, sentence
+from shared.command import command, leave, refuse_folder, when_stopped
+from shared.progress import EpochCounter, Reporter, duration
 from shared.records import CONFIG, SUMMARY, read, write_config, write_summary
 
 
@@ -332,7 +330,7 @@ def execute(settings: Settings, console: Console) -> None:
         return
     dataset = family_of(plan.settings).prepared(plan.settings, dataset)
     plan = _plan(settings, dataset)
-    with Lock(folder):
+    with Lock(folder), when_stopped("--resume goes on from the last checkpoint"):
         _refuse_used(folder, settings)
         if settings.resume:
             refuse_other(folder, plan.settings, dataset)
@@ -346,19 +344,8 @@ def execute(settings: Settings, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    warnings.showwarning = plain_warnings()
     keep_freed_memory()
-    try:
-        execute(parse(sys.argv[1:] if arguments is None else arguments), Console())
-    except KeyboardInterrupt:
-        print("error: stopped; --resume goes on from the last checkpoint", file=sys.stderr)
-        return Interrupted.exit_status
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError, DataError, FolderInUse, Diverged, Interrupted) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return int(getattr(error, "exit_status", 2))
-    return 0
+    return command(lambda: execute(parse(sys.argv[1:] if arguments is None else arguments), Console()))
 
 
 if __name__ == "__main__":

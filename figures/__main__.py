@@ -22,7 +22,7 @@ from figures.desk import Desk
 from figures.simulated import Effort
 from figures.style import make_writable
 from shared.arguments import read_arguments
-from shared.command import leave
+from shared.command import command, leave
 from theory.kept import nearest
 
 
@@ -94,7 +94,7 @@ def _wanted(names: Sequence[str]) -> list[str]:
 
 def _listed() -> list[str]:
     """A line each: name, what it shows, group, files."""
-    lines = []
+    lines: list[str] = []
     entries = registry.entries().values()
     width = max(len(entry.name) for entry in entries)
     for is_command, title in ((False, "figures"), (True, "commands, each with flags of its own")):
@@ -117,33 +117,35 @@ def _plugins_first(given: Sequence[str]) -> tuple[list[Path], list[str]]:
     return found.plugin, rest
 
 
+def parse(given: Sequence[str]) -> registry.Command:
+    """What to draw; plugins are loaded first, so that their names are known.
+
+    Raises:
+        ValueError: a plugin cannot be loaded.
+        SystemExit: status 2, unknown flag or a value of the wrong type.
+
+    """
+    plugins, rest = _plugins_first(list(given))
+    for problem in registry.load_installed():
+        print(f"warning: {problem}", file=sys.stderr)
+    for path in plugins:
+        registry.load_plugin(path)
+    entry = registry.entries().get(rest[0]) if rest else None
+    if entry is not None and entry.is_command:
+        kind = registry.command_of(entry.name)
+        name, said, given = f"python -m figures {entry.name}", sys.modules[kind.__module__].__doc__, rest[1:]
+    else:
+        kind = Figures
+        names = "\n".join(["", *_listed()])
+        name, said = "python -m figures", f"{__doc__}{names}"
+    chosen: registry.Command = read_arguments(lambda: tyro.cli(kind, prog=name, description=said, args=list(given)))
+    return chosen
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; 0, or 2 for a wrong value (one sentence on stderr)."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    plugins, rest = _plugins_first(given)
-    try:
-        for problem in registry.load_installed():
-            print(f"warning: {problem}", file=sys.stderr)
-        for path in plugins:
-            registry.load_plugin(path)
-        entry = registry.entries().get(rest[0]) if rest else None
-        if entry is not None and entry.is_command:
-            kind = registry.command_of(entry.name)
-            name, said, given = f"python -m figures {entry.name}", sys.modules[kind.__module__].__doc__, rest[1:]
-        else:
-            kind = Figures
-            names = "\n".join(["", *_listed()])
-            name, said = "python -m figures", f"{__doc__}{names}"
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    command: registry.Command = read_arguments(lambda: tyro.cli(kind, prog=name, description=said, args=given))
-    try:
-        command.run()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Run; returns the exit status: 0, or 2 for a wrong value; all are in `shared.command`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return command(lambda: parse(given).run(), "the same command goes on; what its folder keeps is not computed again")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from pathlib import Path
 
 import tyro
 
-from empirical.gradient_matching.methods import METHODS as GRADIENT_METHODS
-from empirical.trajectory_matching.settings import METHODS as TRAJECTORY_METHODS
+from empirical.experiment.families import names
 from figures.gallery import gallery_figures
 from figures.recorded import Cells, distilled, family_of, read_cells
 from figures.registry import command
@@ -30,7 +29,7 @@ from figures.style import make_writable
 from shared.recorded import refuse_empty
 from shared.roles import GRADIENT, TRAJECTORY
 
-MATCHING = {GRADIENT: tuple(GRADIENT_METHODS), TRAJECTORY: tuple(TRAJECTORY_METHODS)}
+MATCHING = {family: tuple(names(family)) for family in (GRADIENT, TRAJECTORY)}
 """Methods whose runs the norms compare, by what they match."""
 
 

@@ -23,6 +23,7 @@ from scipy.stats import t as student
 
 from figures.recorded import Cells, read_cells
 from shared.arguments import read_arguments
+from shared.command import command, leave
 
 Array = NDArray[np.float64]
 Cell = tuple[str, int, str]  # data set, images a class, method
@@ -128,30 +129,35 @@ def table(measured: dict[Cell, Measured]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; 2 if there is nothing to show or a record is damaged."""
-    roots = read_arguments(
-        lambda: tyro.cli(
-            Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="roots")],
-            prog="python -m figures.tables",
-            description=__doc__,
-            args=arguments,
-        )
-    )
-    try:
-        if not roots:
-            raise ValueError("no finished run under no folder at all: name folders that hold recorded runs")
-        cells, left_out = read_cells(roots)
-        measured = measured_cells(cells)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(table(measured))
+def show(roots: Sequence[Path]) -> None:
+    """Prints the table of the runs below some folders.
+
+    Raises:
+        ValueError: there are none, or a record is damaged.
+
+    """
+    if not roots:
+        raise ValueError("no finished run under no folder at all: name folders that hold recorded runs")
+    cells, left_out = read_cells(roots)
+    print(table(measured_cells(cells)))
     left_out += [f"{cell[1]} on {cell[0]}, ipc {cell[2]}: {c}" for cell, v in cells.items() for c in v if c.adaptive]
     if left_out:
         print("left out: " + "; ".join(left_out), file=sys.stderr)
-    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; returns the exit status: 2 if there is nothing to show or a record is damaged."""
+
+    def body() -> None:
+        kind = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="roots")]
+        show(
+            read_arguments(
+                lambda: tyro.cli(kind, prog="python -m figures.tables", description=__doc__, args=arguments)
+            )
+        )
+
+    return command(body)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -20,6 +20,7 @@ def cell_of(settings: Settings) -> Cell:
 
     Raises:
         KeyError, TypeError, ValueError: the settings are not those of a run.
+
     """
     method = str(settings["method"])
     return str(settings["dataset"]), method, 0 if method == "whole" else int(settings["ipc"])

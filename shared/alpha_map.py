@@ -42,6 +42,7 @@ class AlphaMap:
         classes: number of classes.
         ipc, error, error_se, fitted: the points, normalised, [n].
         problems: why the map is invalid, in words; empty if it is valid.
+
     """
 
     n_eff: float
@@ -100,6 +101,7 @@ def fit_alpha_map(
 
     Returns:
         The map, with its problems where it is invalid; nothing is raised for a bad fit.
+
     """
     chance = 1.0 - 1.0 / classes
     lowest = 1.0 - float(np.mean(whole)) if len(whole) else math.nan

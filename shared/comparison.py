@@ -38,6 +38,7 @@ class GridComparison:
         beside: findings of the sign check under other predictions (another margin convention), by their name.
         gains: measured and predicted gains; None where the map is invalid.
         notes: what a reader should know: incomplete cells, how accuracies were chosen.
+
     """
 
     grid: Grid
@@ -68,7 +69,12 @@ def map_of(grid: Grid, prediction: Prediction) -> AlphaMap:
 
 
 def check_trend(grid: Grid) -> None:
-    """ValueError if a grid has no coefficient beside 0."""
+    """Refuse a grid that has no coefficient beside 0.
+
+    Raises:
+        ValueError: it has none.
+
+    """
     if not grid.others.size:
         raise ValueError(f"{grid.name} was measured at lambda = 0 only: there is no trend to compare")
 
@@ -90,6 +96,7 @@ def compare_grid(
         against: "lambda" or "relative_pull": what the strength of the correction is measured by.
         resamples: of every bootstrap.
         seed: of everything random.
+
     """
     check_trend(grid)
     alpha_map = map_of(grid, prediction)

@@ -43,6 +43,7 @@ class GainModel:
 
         Returns:
             predicted gains [I, L - 1] and the c fitted for each, [I].
+
         """
         present = np.isfinite(measured)
         residual = np.where(present, self.table - measured, 0.0)

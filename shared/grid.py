@@ -124,6 +124,7 @@ class Grid:
         whole: accuracies of the whole training set.
         incomplete: (ipc, lambda) cells, in words, that lack seeds which others have.
         architecture: of the networks; empty if not recorded.
+
     """
 
     method: str
@@ -168,6 +169,7 @@ class Grid:
 
         Raises:
             BadGrid: the relative pull was not recorded.
+
         """
         coefficient = np.broadcast_to(self.coefficient[self.others], (self.ipc.size, self.others.size))
         if against == "lambda":
@@ -201,6 +203,7 @@ def read_csv(path: str | Path) -> list[Measurement]:
 
     Raises:
         BadGrid: unreadable, a required column is missing, or a value is not what it must be.
+
     """
     path = Path(path)
     try:
@@ -270,6 +273,7 @@ def grids(measurements: Sequence[Measurement], accuracy: str = "accuracy") -> li
 
     Raises:
         BadGrid: no method beside random and whole, no lambda = 0 to pair with, or contradicting measurements.
+
     """
     if accuracy not in ACCURACIES:
         raise BadGrid(f"accuracy is {accuracy!r}, must be one of {', '.join(ACCURACIES)}")

@@ -38,6 +38,7 @@ class Cell:
         best: best lambda by mean accuracy.
         gain: of the best over 0, in accuracy.
         p: corrected for the choice among coefficients.
+
     """
 
     row: int

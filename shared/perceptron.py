@@ -20,6 +20,7 @@ def gradient_factor(margin: ArrayLike, beta: float = 1.0) -> Array:
 
     Raises:
         ValueError: beta is not positive.
+
     """
     if not beta > 0.0:
         raise ValueError(f"beta is {beta:g}, the confidence of a probe must be positive")

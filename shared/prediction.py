@@ -36,6 +36,7 @@ class Prediction:
 
     Raises:
         ValueError: the shapes do not fit together.
+
     """
 
     name: str

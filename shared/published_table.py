@@ -46,6 +46,7 @@ class PublishedOrder:
         tau, p: Kendall's tau-b over all cells, with its asymptotic two-sided p.
         finding: the verdict, with interval and permutation p.
         cells: the table.
+
     """
 
     above: int
@@ -62,6 +63,7 @@ def read_tuned(path: str | Path | None = None) -> list[Tuned]:
 
     Raises:
         BadGrid: unreadable or not such a table.
+
     """
     if path is None:
         text = resources.files("shared").joinpath("table4.csv").read_text(encoding="utf-8")

@@ -58,6 +58,7 @@ def read_runs(*folders: str | Path) -> tuple[list[Measurement], list[LeftOut]]:
     Raises:
         BadGrid: a folder holds no run, or runs of one cell differ in a setting that is not compared.
         BadRecord: a record is damaged.
+
     """
     found: list[Measurement] = []
     without: list[LeftOut] = []

@@ -41,6 +41,7 @@ class ScalingCurve:
 
     Raises:
         ValueError: lengths differ, sizes not positive and increasing, or a value is not finite or out of range.
+
     """
 
     size: ArrayLike
@@ -93,6 +94,7 @@ class PowerLaw:
         degrees: points minus fitted parameters.
         scale: factor by which the standard errors were enlarged because the curve is no exact power law, at least 1
             (for an exact curve: the standard deviation of the relative residuals).
+
     """
 
     a: Estimate
@@ -202,6 +204,7 @@ def fit_power_law(curve: ScalingCurve, *, floor: float | None = None, confidence
 
     Raises:
         ValueError: too few points, some but not all points exact, or a value out of range.
+
     """
     size, error, spread = (np.asarray(v, float) for v in (curve.size, curve.error, curve.uncertainty))
     parameters = 2 if floor is not None else 3
@@ -314,6 +317,7 @@ class Crossing:
         crossings: how many there are in the curves as they stand.
         seen: share of the resampled pairs of curves that cross at all.
         first, second: strategies; `first` has the smaller error below the crossing.
+
     """
 
     size: float
@@ -337,6 +341,7 @@ def crossover(
 
     Raises:
         ValueError: the curves count different things, or have fewer than two sizes of overlap.
+
     """
     if one.unit != two.unit:
         raise ValueError(f"the curves count different things: {one.unit} and {two.unit}")

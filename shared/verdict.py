@@ -49,6 +49,7 @@ class Finding:
         detectable: size of a true effect that would have been found with a probability of 80 %; NaN if unknown.
         p: of a permutation test, where there is one.
         details: rows for a table.
+
     """
 
     check: str

@@ -6,6 +6,10 @@ theory.max_margin(X, y)                             the certified hard-margin pe
 theory.scaling                                      crossovers, best fractions, the response to a tilt
 """
 
+# isort: off
+import shared.start  # noqa: F401
+# isort: on
+
 from theory import asymptotics, published, scaling
 from theory.finite_size import Extrapolation, extrapolate, simulate_two_sizes
 from theory.kept import Density, Samples, Tilt, Weight, Window

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.arguments import read_arguments
-from shared.command import leave
+from shared.command import command, leave
 from theory import scaling
 from theory.kept import KEEP_NAMES, Rule, Tilt, Window, nearest
-from theory.order_parameters import NotConverged, Solution, solve
+from theory.order_parameters import Solution, solve
 from theory.simulation import simulate
 
 # What the command line calls a strategy: the named ones, and two rules that take numbers of their own.
@@ -328,19 +328,15 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0, 2 for a wrong value (one sentence on stderr), 1 if the equations did not converge."""
-    command: Any = read_arguments(
-        lambda: tyro.cli(Command, prog="python -m theory", description=__doc__, args=arguments)
-    )
-    try:
-        command.run()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except NotConverged as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Run a command; returns the exit status: 0, 2 for a wrong value, 1 if equations or a margin did not converge."""
+
+    def body() -> None:
+        chosen: Any = read_arguments(
+            lambda: tyro.cli(Command, prog="python -m theory", description=__doc__, args=arguments)
+        )
+        chosen.run()
+
+    return command(body)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -32,6 +31,7 @@ from rich.table import Table
 
 from shared.arguments import read_arguments
 from shared.atomic import write_atomically
+from shared.command import command, leave
 from shared.perceptron import gradient_factor
 from shared.progress import Report, reporting
 from theory._blas import single_blas_thread
@@ -349,17 +349,15 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; 0, or 2 for a wrong value (one sentence on stderr)."""
-    command = read_arguments(
-        lambda: tyro.cli(Study, prog="python -m theory.distilled", description=__doc__, args=arguments)
-    )
-    try:
-        command.run()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Run; returns the exit status: 0, or 2 for a wrong value; all are in `shared.command`."""
+
+    def body() -> None:
+        read_arguments(
+            lambda: tyro.cli(Study, prog="python -m theory.distilled", description=__doc__, args=arguments)
+        ).run()
+
+    return command(body, "the same command goes on from the distillations that are done")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

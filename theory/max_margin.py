@@ -65,6 +65,8 @@ class NotSeparable(ValueError):  # noqa: N818 - the name users catch
 class NotCertified(ArithmeticError):  # noqa: N818 - the name users catch
     """The data are too badly conditioned: neither a margin nor its absence could be certified."""
 
+    exit_status = 1
+
 
 @dataclass(frozen=True)
 class MaxMargin:

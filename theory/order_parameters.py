@@ -31,6 +31,8 @@ CONVERGED = "converged"
 class NotConverged(RuntimeError):  # noqa: N818 - the name users catch
     """The saddle point was not found to the residual that `solve` promises."""
 
+    exit_status = 1
+
 
 @dataclass(frozen=True)
 class Solution:

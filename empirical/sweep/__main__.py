@@ -15,26 +15,24 @@ Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a cell fai
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
 from empirical import networks
-from empirical.data.datasets import DataError
 from empirical.devices import device_named
-from empirical.distillation import Diverged, Interrupted
+from empirical.distillation import Diverged
 from empirical.experiment.families import family_of, unread
-from empirical.progress import Reporter
 from empirical.sweep import ledger
 from empirical.sweep.cells import Cell, expand, groups
 from empirical.sweep.experts import missing_of, refuse_long
 from empirical.sweep.forecast import forecast_table
-from empirical.sweep.launch import Local, NotInstalled, launcher_of
+from empirical.sweep.launch import Local, launcher_of
 from empirical.sweep.options import Request, blocks_of, parse
 from empirical.sweep.work import data_of
-from shared.command import leave, plain_warnings, sentence
+from shared.command import command, leave
+from shared.progress import Reporter
 
 GRID = "grid.csv"
 
@@ -114,17 +112,8 @@ def _show(request: Request, cells: Sequence[Cell], console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    warnings.showwarning = plain_warnings()
-    try:
-        return execute(parse(sys.argv[1:] if arguments is None else arguments), Console())
-    except (KeyboardInterrupt, Interrupted):
-        print("error: stopped; the same command goes on from the last checkpoints", file=sys.stderr)
-        return Interrupted.exit_status
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError, DataError, NotInstalled) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return int(getattr(error, "exit_status", 2))
+    given = sys.argv[1:] if arguments is None else arguments
+    return command(lambda: execute(parse(given), Console()), "the same command goes on from the last checkpoints")
 
 
 if __name__ == "__main__":

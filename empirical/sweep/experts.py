@@ -15,9 +15,9 @@ from empirical.experiment import cost
 from empirical.experiment.cost import LONG
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.experts import experts_command, experts_missing
-from empirical.progress import duration
 from empirical.settings.settings import Settings
 from empirical.sweep.cells import Cell
+from shared.progress import duration
 
 
 @dataclass(frozen=True)

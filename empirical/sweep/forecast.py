@@ -13,9 +13,9 @@ from empirical.experiment import cost
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of
 from empirical.network_cost import measure
-from empirical.progress import duration
 from empirical.settings.settings import Settings
 from empirical.sweep.cells import Cell, has_ipc, shares_work
+from shared.progress import duration
 
 ROW_BYTES = 330
 """A step's line in metrics.jsonl."""

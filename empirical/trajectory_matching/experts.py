@@ -20,10 +20,10 @@ from empirical.data.datasets import Dataset
 from empirical.evaluation import NetworkChoice
 from empirical.network_cost import measure
 from empirical.networks import Functional
-from empirical.progress import Reporter
 from empirical.seeds import generator
 from empirical.trajectory_matching.expert_file import BadExpert, ExpertFile, file_of, write
 from empirical.trajectory_matching.sharpness import Gsam
+from shared.progress import Reporter
 from shared.records import plain
 
 Kind = Literal["sgd", "flat"]

@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from empirical.config import table_name
 
 from empirical import evaluate, networks, run
-from empirical.config import table_name
 from empirical.data import DatasetSpec, Normalisation, NpzPair, add_dataset, register_augmentation, register_dataset
 from empirical.data.arrays import Arrays, Pair
 from empirical.data.augmentation import OPERATIONS, SiameseAugmentation, apply, draw, parse_strategy
