@@ -43,12 +43,14 @@ def compiled_for(network: nn.Module, function: Function) -> Function:
     return first
 
 
-def first_of_shape(network: nn.Module, images: Tensor) -> bool:
-    """Whether no batch of this shape has been announced for this network; announces it.
+def shape_is_new(network: nn.Module, images: Tensor) -> bool:
+    """Whether no batch of this shape has been announced for this network.
 
     A first pass may compile, which one thread has to do alone; those after it may run side by side.
     """
-    known = _shapes.setdefault(network, set())
-    new = images.shape not in known
-    known.add(images.shape)
-    return new
+    return images.shape not in _shapes.get(network, ())
+
+
+def announce_shape(network: nn.Module, images: Tensor) -> None:
+    """Batches of this shape went through this network."""
+    _shapes.setdefault(network, set()).add(images.shape)

@@ -28,6 +28,7 @@ from empirical.networks import initialise
 from empirical.synthetic import SyntheticSet
 from empirical.threads import one_thread_if
 from empirical.training import Recipe, train
+from empirical.training_gradient import has_batch_norm
 
 NORM_IMAGES = 16
 """Real images a class that set the running statistics of batch norm."""
@@ -92,9 +93,7 @@ class GradientMatching:
             weight_decay=0.0,
             batch=loops.network_batch,
         )
-        self._has_batch_norm = any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()
-        )
+        self._has_batch_norm = has_batch_norm(network)
 
     @property
     def steps(self) -> int:
@@ -103,9 +102,7 @@ class GradientMatching:
 
     def step(self, synthetic: SyntheticSet, generator: Generator, step: int) -> Matched:
         """One matching step; see `Method`. Labels are hard, sorted by class, as many of each."""
-        self._move_network(synthetic, generator, step)
-        if self._has_batch_norm:
-            freeze_norms(self.network, draw_real(self.dataset, NORM_IMAGES, generator).images.flatten(0, 1))
+        self.advance_network(synthetic, generator, step)
         images = synthetic.images.detach().requires_grad_()
         by_class = images.unflatten(0, (synthetic.classes, -1))
         with one_thread_if(is_small(self.network, by_class)):
@@ -115,11 +112,9 @@ class GradientMatching:
         """Matching at the network as it stands; `by_class` is a view of `images`, one row a class."""
         real = draw_real(self.dataset, self.loops.batch_real, generator)
         matched = self.loss(by_class, self.network, real, generator, step)
-        penalty = self.correction(matched.synthetic_gradients, step)
+        penalty, norm = self.correction.measured(matched.synthetic_gradients, step)
         coefficient = self.correction.coefficient_at(step)
-        metrics: dict[str, Tensor | float] = {**matched.metrics, "coefficient": coefficient}
-        if self.correction.last_norm is not None:
-            metrics["norm"] = self.correction.last_norm
+        metrics: dict[str, Tensor | float] = {**matched.metrics, "coefficient": coefficient, "norm": norm}
         if penalty.requires_grad and self.measure_pull:
             (of_distance,) = torch.autograd.grad(matched.loss, images, retain_graph=True)
             (of_penalty,) = torch.autograd.grad(penalty, images)
@@ -129,7 +124,8 @@ class GradientMatching:
             (gradient,) = torch.autograd.grad(matched.loss + penalty, images)
         return Matched((matched.loss + penalty).detach(), {"images": gradient}, metrics)
 
-    def _move_network(self, synthetic: SyntheticSet, generator: Generator, step: int) -> None:
+    def advance_network(self, synthetic: SyntheticSet, generator: Generator, step: int) -> None:
+        """Makes the network what a step matches at: fresh, or trained on; batch norm, if any, frozen on real images."""
         if step % self.loops.matching_steps == 0:
             initialise(self.network, generator)
         elif self.loops.network_epochs:
@@ -143,6 +139,8 @@ class GradientMatching:
                 augmentation=self.training_augmentation,
                 compiled=self.loops.compiled_training,
             )
+        if self._has_batch_norm:
+            freeze_norms(self.network, draw_real(self.dataset, NORM_IMAGES, generator).images.flatten(0, 1))
 
     def state(self) -> dict[str, Tensor]:
         """The network: parameters and running statistics."""

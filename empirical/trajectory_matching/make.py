@@ -184,16 +184,16 @@ def distilled(
     strategy = parse_strategy(augmentation)
     batch = settings.batch_syn or len(start)
     engine = Engine(
-        iterations,
-        settings.syn_steps or 1,
-        settings.expert_epochs or 1,
-        settings.batch_syn or None,
-        settings.gradient == "exact",
-        settings.legacy_half_gradient,
-        settings.threshold or None,
-        settings.teacher_label,
-        settings.sdc_steps,
-        dataset.device.type == "cpu" and measure(network, dataset.shape).training_flop * batch < SMALL_FLOP,
+        iterations=iterations,
+        syn_steps=settings.syn_steps or 1,
+        expert_epochs=settings.expert_epochs or 1,
+        batch_syn=settings.batch_syn or None,
+        propagate=settings.gradient == "exact",
+        half_gradient=settings.legacy_half_gradient,
+        skip_above=settings.threshold or None,
+        target_labels=settings.teacher_label,
+        correction_steps=settings.sdc_steps,
+        small=dataset.device.type == "cpu" and measure(network, dataset.shape).training_flop * batch < SMALL_FLOP,
     )
     augmented = SiameseAugmentation(strategy) if strategy else None
     matching = TrajectoryMatching(pool, functional, student, settings.starts, engine, correction, augmented)

@@ -168,7 +168,7 @@ def test_a_trajectory_iteration_never_waits(on_gpu, propagate, kind, chunk):
         functional,
         Chunked(student, chunk) if chunk else student,
         First(),
-        Engine(1, syn_steps=2, expert_epochs=1, batch_syn=15, propagate=propagate, skip_above=1.0),
+        Engine(iterations=1, syn_steps=2, expert_epochs=1, batch_syn=15, propagate=propagate, skip_above=1.0),
         SampleDifficultyCorrection(0.01),
         SiameseAugmentation(WITHOUT_FLIP),
     )
