@@ -21,7 +21,7 @@ from empirical import networks
 from empirical.correction import SampleDifficultyCorrection
 from empirical.heap import keep_freed_memory
 from empirical.networks import Functional
-from empirical.training import Recipe, train
+from empirical.training import Job, Recipe, train
 from empirical.trajectory_matching.adjoint import InnerLoop, InnerStep, SyntheticInputs, pull_back, student_rollout
 from empirical.trajectory_matching.compiled import Compiled
 from empirical.trajectory_matching.penalty import TrajectoryPenalty
@@ -135,7 +135,7 @@ def first_order(case: Case, rounds: int, recipe: Recipe) -> dict[str, float]:
 
     def ours(compiled: bool) -> Callable[[], None]:
         network, generators = case.functional.network, [torch.Generator().manual_seed(0)]
-        return lambda: train([network], case.images, case.labels, recipe, generators, compiled=compiled)
+        return lambda: train([network], Job(case.images, case.labels, recipe), generators, compiled=compiled)
 
     ways = {"plain": lambda: plain_training(case, recipe), "eager": ours(False), "compiled": ours(True)}
     steps = recipe.epochs * -(-len(case.images) // recipe.batch)

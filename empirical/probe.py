@@ -44,9 +44,7 @@ class DifficultyProbe:
         chosen = dataset.train.subset(order[:REAL_IMAGES])
         training.train(
             self._networks["trained"],
-            dataset.normalise(chosen.images),
-            chosen.labels,
-            training.Recipe(EPOCHS),
+            training.Job(dataset.normalise(chosen.images), chosen.labels, training.Recipe(EPOCHS)),
             [generator(seed, "probe", "training", i) for i in range(NETWORKS)],
         )
         indices = torch.cat(dataset.train.draw(generator(seed, "probe", "real"), max(ipc, 10)))

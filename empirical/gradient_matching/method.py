@@ -27,7 +27,7 @@ from empirical.matched import Matched
 from empirical.networks import initialise
 from empirical.synthetic import SyntheticSet
 from empirical.threads import one_thread_if
-from empirical.training import Recipe, train
+from empirical.training import Job, Recipe, train
 from empirical.training_gradient import has_batch_norm
 
 NORM_IMAGES = 16
@@ -132,11 +132,8 @@ class GradientMatching:
             images, labels = synthetic.tensors
             train(
                 [self.network],
-                images,
-                labels,
-                self._recipe,
+                Job(images, labels, self._recipe, augmentation=self.training_augmentation),
                 [generator],
-                augmentation=self.training_augmentation,
                 compiled=self.loops.compiled_training,
             )
         if self._has_batch_norm:

@@ -21,7 +21,7 @@ from empirical.gradient_matching.method import GradientMatching, Loops
 from empirical.gradient_matching.methods import GradientMatchingLoss
 from empirical.gradient_matching.schedule import WarmUp
 from empirical.networks import Functional
-from empirical.training import Recipe, train
+from empirical.training import Job, Recipe, train
 from empirical.trajectory_matching.experts import ExpertPool
 from empirical.trajectory_matching.method import Engine, TrajectoryMatching
 from empirical.trajectory_matching.student import Chunked, Eager, TrainingLoss
@@ -188,7 +188,7 @@ def test_evaluation_networks_train_without_waiting(on_gpu, norm):
     trained = [network(on_gpu, norm=norm) for _ in range(2)]
     with Watch() as watch:
         augmentation = SiameseAugmentation(WITHOUT_FLIP)
-        train(trained, images, labels, Recipe(2, batch=16), [rng(), rng()], augmentation=augmentation)
+        train(trained, Job(images, labels, Recipe(2, batch=16), augmentation=augmentation), [rng(), rng()])
     assert watch.waits == []
 
 
