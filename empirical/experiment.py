@@ -5,7 +5,7 @@ its own with `@maker("name")`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,7 +17,7 @@ from empirical.coresets import Forgetting, Herding, Random
 from empirical.correction import AdaptiveSampleDifficultyCorrection, SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation import Diverged, Interruption, Probe, Schedule, Step, distil, lane
+from empirical.distillation import Distillation, Diverged, Interruption, Measurement, Schedule, Step, distil, lane
 from empirical.evaluation import NetworkChoice, Protocol, stored_recipe
 from empirical.export import to_picture
 from empirical.gradient_matching.class_gradients import Execution
@@ -151,47 +151,49 @@ def loops_of(settings: Settings) -> Loops:
     )
 
 
-def _probe(experiment: Experiment) -> Probe | None:
-    if not experiment.settings.probe_every:
-        return None
-    return DifficultyProbe(experiment.dataset, experiment.choice, experiment.settings.ipc, seed=0)
+def _measurements(experiment: Experiment) -> list[Measurement]:
+    if not (every := experiment.settings.probe_every):
+        return []
+    probe = DifficultyProbe(experiment.dataset, experiment.choice, experiment.settings.ipc, seed=0)
+    return [Measurement(probe, every)]
 
 
-def _distillation(experiment: Experiment, method: GradientMatching, probe: Probe | None) -> Mapping[str, Any]:
-    """Arguments of `distil` and of `lane`."""
+def _distillation(
+    experiment: Experiment, method: GradientMatching, measurements: Sequence[Measurement]
+) -> Distillation:
     settings, dataset = experiment.settings, experiment.dataset
-    return {
-        "method": method,
-        "synthetic": synthetic.initialise(
+    return Distillation(
+        method=method,
+        start=synthetic.initialise(
             settings.initialisation or "real", dataset, settings.ipc, generator(experiment.seed, "start")
         ),
-        "generator": generator(experiment.seed, "distillation"),
-        "steps": {"images": Step(settings.learning_rate or 0.1, settings.momentum)},
-        "folder": experiment.folder,
-        "identity": {**identity(settings), "seed": experiment.seed, "data": dataset.fingerprint},
-        "resume": settings.resume,
-        "schedule": Schedule(probe_every=settings.probe_every or 0),
-        "probe": probe,
-        "title": f"{settings.method} {settings.dataset}",
-        "quiet": settings.quiet,
-    }
+        generator=generator(experiment.seed, "distillation"),
+        steps={"images": Step(settings.learning_rate or 0.1, settings.momentum)},
+        folder=experiment.folder,
+        identity={**identity(settings), "seed": experiment.seed, "data": dataset.fingerprint},
+        resume=settings.resume,
+        schedule=Schedule(),
+        measurements=measurements,
+        title=f"{settings.method} {settings.dataset}",
+        quiet=settings.quiet,
+    )
 
 
 def _gradient_matching(experiment: Experiment) -> SyntheticSet:
     method = _matching_method(experiment)
-    return distil(**_distillation(experiment, method, _probe(experiment)))
+    return distil(_distillation(experiment, method, _measurements(experiment)))
 
 
 def _gradient_matching_together(experiments: Sequence[Experiment]) -> list[Outcome]:
     methods = [_matching_method(experiment) for experiment in experiments]
-    probe = _probe(experiments[0])
+    measurements = _measurements(experiments[0])
     with Interruption() as interruption:
         lanes = []
         for experiment, method in zip(experiments, methods, strict=True):
             # One progress bar stands for all: they go in step.
             quiet = experiment.settings.quiet or experiment is not experiments[0]
-            arguments = {**_distillation(experiment, method, probe), "quiet": quiet}
-            lanes.append(lane(**arguments, interruption=interruption))
+            task = replace(_distillation(experiment, method, measurements), quiet=quiet)
+            lanes.append(lane(task, interruption))
         return drive(PairedGradientMatching(methods), lanes)
 
 

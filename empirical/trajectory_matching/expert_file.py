@@ -145,14 +145,14 @@ class ExpertFile:
         theirs, ours = self.header["identity"], plain(identity)
         for key in {**ours, **theirs}:
             if theirs.get(key) != ours.get(key):
-                made, wanted = _excerpts(str(theirs.get(key)), str(ours.get(key)))
+                made, wanted = excerpts(str(theirs.get(key)), str(ours.get(key)))
                 raise BadExpert(
                     f"{self.path} was made with {key} = {made}, this run has {wanted}: "
                     "name another folder, or take the settings of those experts"
                 )
 
 
-def _excerpts(first: str, second: str, most: int = 60) -> tuple[str, str]:
+def excerpts(first: str, second: str, most: int = 60) -> tuple[str, str]:
     """Two different texts in a line each; of long ones the words from shortly before the first difference."""
     first, second = " ".join(first.split()), " ".join(second.split())
     if max(len(first), len(second)) <= most:

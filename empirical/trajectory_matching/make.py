@@ -14,7 +14,7 @@ from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation, parse_strategy
 from empirical.data.datasets import Dataset
 from empirical.data.whitening import EPSILON, Whitening
-from empirical.distillation import Probe, Schedule, Step, distil
+from empirical.distillation import Distillation, Measurement, Probe, Schedule, Step, distil
 from empirical.evaluation import NetworkChoice, Protocol, evaluate_splits
 from empirical.network_cost import measure
 from empirical.networks import Functional
@@ -26,6 +26,7 @@ from empirical.trajectory_matching.compiled import Compiled
 from empirical.trajectory_matching.experts import (
     ExpertPool,
     ExpertRecipe,
+    Order,
     identity,
     missing_experts,
     train_experts,
@@ -79,9 +80,8 @@ def experts_of(
     folder = settings.experts or expert_folder(dataset, choice, recipe)
     count, epochs = settings.expert_count or 1, settings.expert_training_epochs or 1
     with Lock(folder):
-        return train_experts(
-            dataset, choice, recipe, folder, count, epochs, needed=settings.epochs_needed, quiet=quiet
-        )
+        order = Order(folder, count, epochs, at_least=settings.epochs_needed)
+        return train_experts(dataset, choice, recipe, order, quiet=quiet)
 
 
 def experts_to_make(
@@ -205,17 +205,18 @@ def distilled(
         steps["labels"] = Step(settings.lr_y or 0.0, 0.9)
     elif settings.teacher_label:
         steps["labels"] = Step(1.0, 0.0)
-    return distil(
-        matching,
-        start,
-        generator(seed, "distillation"),
-        steps,
-        folder,
-        run_identity,
+    measured = ((probe, probe_every), (evaluation, settings.eval_it or 0))
+    task = Distillation(
+        method=matching,
+        start=start,
+        generator=generator(seed, "distillation"),
+        steps=steps,
+        folder=folder,
+        identity=run_identity,
         resume=resume,
-        schedule=Schedule(probe_every=probe_every, evaluate_every=settings.eval_it or 0),
-        probe=probe,
-        evaluation=evaluation,
+        schedule=Schedule(),
+        measurements=[Measurement(probe, every) for probe, every in measured if probe is not None],
         title=title,
         quiet=quiet,
     )
+    return distil(task)

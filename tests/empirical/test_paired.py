@@ -95,15 +95,14 @@ def _cut(begun: Experiment, steps: int) -> None:
     """Leaves what a kill leaves after so many steps: the checkpoint of that step and more metrics."""
     from empirical import distillation
 
-    arguments = dict(
-        experiments._distillation(begun, experiments._matching_method(begun), experiments._probe(begun))
-    )
-    arguments["schedule"] = distillation.Schedule(checkpoint_seconds=0)
+    method = experiments._matching_method(begun)
+    task = experiments._distillation(begun, method, experiments._measurements(begun))
+    task = replace(task, schedule=distillation.Schedule(checkpoint_seconds=0))
     with distillation.Interruption() as interruption:
-        running = distillation.lane(**arguments, interruption=interruption)
+        running = distillation.lane(task, interruption)
         request = next(running)
         for _ in range(steps):
-            request = running.send(arguments["method"].step(*request))
+            request = running.send(method.step(*request))
         running.close()
     assert (begun.folder / CHECKPOINT).exists()
 
