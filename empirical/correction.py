@@ -196,8 +196,7 @@ class SampleDifficultyCorrection:
         share: float = 1.0,
         leading: int | None = None,
     ) -> list[Tensor] | None:
-        """Derivative of share * correction with respect to the gradients, for a loop that runs its own
-        adjoint.
+        """Derivative of share * correction in the gradients, for a loop that runs its own adjoint.
 
         Args:
             gradients: as in a call; need no graph. One flat vector of all parameters is a list of one tensor.

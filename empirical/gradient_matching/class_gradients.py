@@ -18,6 +18,8 @@ at 1x16x16 and width 32; but 1.6 at 10 images of 3x32x32). `python -m benchmarks
 it.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,9 +84,7 @@ DEFAULT = Execution()
 
 
 def _leaves(network: nn.Module) -> dict[str, Tensor]:
-    """The network's parameters as fresh leaves that share its memory: nothing ever lands in the network's
-    `.grad`.
-    """
+    """The network's parameters as fresh leaves that share its memory: nothing ever lands in the network's `.grad`."""
     return {name: p.detach().requires_grad_() for name, p in network.named_parameters()}
 
 
@@ -170,9 +170,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def _all_without_graph(
     network: nn.Module, batches: Sequence[Batch], execution: Execution
 ) -> list[list[Tensor]]:
-    """`_without_graph` of several batches; on a CPU each whole in one thread, so that no thread waits in a
-    layer.
-    """
+    """`_without_graph` of several batches; on a CPU each whole in one thread, so that no thread waits in a layer."""
     size = _micro_batch(network, batches[0][0], execution)
     workers = min(execution.workers or torch.get_num_threads(), len(batches))
     if batches[0][0].device.type != "cpu" or workers == 1:

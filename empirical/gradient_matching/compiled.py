@@ -4,6 +4,8 @@ One compiled function a network object: parameters go in as arguments, so a netw
 compiled again. A compiler that fails (no C++ toolchain, an operation it does not know) is tried once.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
 from typing import Any

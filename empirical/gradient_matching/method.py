@@ -1,5 +1,4 @@
-"""Gradient matching as a method of the distillation loop: networks, real batches, one matching step at a
-time.
+"""Gradient matching as a method of the distillation loop: networks, real batches, one matching step at a time.
 
     for k in outer iterations:
         theta <- fresh network
@@ -10,6 +9,8 @@ time.
 This is the published order (match, update, train, match, ...) seen from the step. The correction is added in
 one line, and nothing else here knows of it.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,8 +45,6 @@ class Loops:
         network_epochs: epochs of network training between two of them, N_net.
         batch_real: real images a class and step.
         network_rate: learning rate of the network training (no momentum, no weight decay).
-        network_batch: its batch.
-        compiled_training: whether that training is compiled; None: if one call is long enough.
 
     """
 
@@ -54,8 +53,6 @@ class Loops:
     network_epochs: int = 1
     batch_real: int = 256
     network_rate: float = 0.01
-    network_batch: int = 256
-    compiled_training: bool | None = None
 
 
 class GradientMatching:
@@ -86,13 +83,7 @@ class GradientMatching:
         self.dataset, self.network, self.loss, self.loops = dataset, network, loss, loops
         self.correction, self.measure_pull = correction, measure_pull
         self.training_augmentation = training_augmentation
-        self._recipe = Recipe(
-            loops.network_epochs,
-            loops.network_rate,
-            momentum=0.0,
-            weight_decay=0.0,
-            batch=loops.network_batch,
-        )
+        self._recipe = Recipe(loops.network_epochs, loops.network_rate, momentum=0.0, weight_decay=0.0)
         self._has_batch_norm = has_batch_norm(network)
 
     @property
@@ -134,7 +125,6 @@ class GradientMatching:
                 [self.network],
                 Job(images, labels, self._recipe, augmentation=self.training_augmentation),
                 [generator],
-                compiled=self.loops.compiled_training,
             )
         if self._has_batch_norm:
             freeze_norms(self.network, draw_real(self.dataset, NORM_IMAGES, generator).images.flatten(0, 1))

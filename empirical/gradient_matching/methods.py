@@ -9,6 +9,8 @@ Zhao & Bilen, ICML 2021; Lee et al., ICML 2022). A new method is one row of `MET
 with the `MatchingLoss` face.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol

@@ -11,6 +11,8 @@ a tenth of it at 10.
 The result is that of separate runs up to rounding, step by step (tested).
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

@@ -6,6 +6,8 @@ after each epoch, a checksum a row. Only the rows asked for are read. It is writ
 renamed when it is whole, so a partial file is never read. No pickle.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import zlib
@@ -95,7 +97,7 @@ class ExpertFile:
     size: int
 
     @staticmethod
-    def open(path: Path) -> "ExpertFile":
+    def open(path: Path) -> ExpertFile:
         """Reads the header only.
 
         Raises:

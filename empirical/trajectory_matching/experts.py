@@ -5,6 +5,8 @@ are trained many at once, epoch by epoch; after each epoch an expert's rows and 
 training goes on where it was and ends where an uninterrupted one ends.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -107,7 +109,7 @@ class ExpertPool:
     files: Sequence[ExpertFile]
 
     @staticmethod
-    def open(folder: Path, count: int, identity: dict[str, Any], epochs: int) -> "ExpertPool":
+    def open(folder: Path, count: int, identity: dict[str, Any], epochs: int) -> ExpertPool:
         """The first `count` experts of a folder, checked.
 
         Args:
@@ -222,9 +224,7 @@ class _Member:
 
 
 def _inputs(dataset: Dataset) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
-    """Training images, and what turns them into network inputs batch by batch: once for all where that is costly
-    and fits.
-    """
+    """Training images, and what makes network inputs of a batch of them; None where that is costly and done already."""
     images = dataset.train.images
     costly = dataset.preprocessing.describe()["kind"] != "normalisation"
     if costly and 4 * images.numel() < 2 << 30:

@@ -1,5 +1,7 @@
 """From a resolved experiment to a set distilled by trajectory matching: experts, start, engine, evaluation points."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -58,8 +58,9 @@ class Engine:
 
 
 def draw_batches(generator: Generator, count: int, batch: int | None, steps: int) -> list[Tensor]:
-    """Indices of each inner step: chunks of a permutation of the set, permuted anew when exhausted; the last chunk of
-    a permutation may be short.
+    """Indices of each inner step: chunks of a permutation of the set, permuted anew when exhausted.
+
+    The last chunk of a permutation may be short.
     """
     if batch is None or batch >= count:
         return [torch.arange(count)] * steps

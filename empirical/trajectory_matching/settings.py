@@ -5,6 +5,8 @@ published, as in the table's own `otherwise` row, and beta starts at lr_expert M
 an expert moves in learning time.
 """
 
+from __future__ import annotations
+
 import math
 import tomllib
 from collections.abc import Mapping
