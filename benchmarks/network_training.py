@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
 from empirical.networks import build
-from empirical.training import Recipe, Strategy, choose, train
+from empirical.training import Job, Recipe, Strategy, choose, train
 
 PLAIN = "published loop"
 
@@ -84,7 +84,7 @@ def one_network(epochs: int, rounds: int) -> None:
 
     def ours(compiled: bool) -> Callable[[], None]:
         network = build("convnet", shape)
-        return lambda: train([network], images, labels, recipe, generators(1), compiled=compiled)
+        return lambda: train([network], Job(images, labels, recipe), generators(1), compiled=compiled)
 
     plain = build("convnet", shape)
     torch.set_num_threads(1)
@@ -114,7 +114,7 @@ def many_networks(
     def way(strategy: Strategy) -> Callable[[], None]:
         networks = [build(name, shape, 10, generator, **variant) for generator in generators(count)]
         return lambda: train(
-            networks, images, labels, recipe, generators(count), strategy=strategy, compiled=False
+            networks, Job(images, labels, recipe), generators(count), strategy=strategy, compiled=False
         )
 
     chosen = choose([build(name, shape, 10, **variant)] * count, images.device)

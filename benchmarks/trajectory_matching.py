@@ -21,8 +21,8 @@ from empirical import networks
 from empirical.correction import SampleDifficultyCorrection
 from empirical.heap import keep_freed_memory
 from empirical.networks import Functional
-from empirical.training import Recipe, train
-from empirical.trajectory_matching.adjoint import InnerStep, SyntheticInputs, pull_back, student_rollout
+from empirical.training import Job, Recipe, train
+from empirical.trajectory_matching.adjoint import InnerLoop, InnerStep, SyntheticInputs, pull_back, student_rollout
 from empirical.trajectory_matching.compiled import Compiled
 from empirical.trajectory_matching.penalty import TrajectoryPenalty
 from empirical.trajectory_matching.student import Chunked, Eager, TrainingLoss
@@ -65,19 +65,10 @@ class Case:
 
     def adjoint(self, student: Eager | Compiled | Chunked, propagate: bool = True, weight: float = 0.0) -> None:
         """Ours."""
-        inputs = SyntheticInputs(self.images, self.labels)
-        rollout = student_rollout(student, self.start, inputs, self.steps, self.rate)
+        loop = InnerLoop(student, SyntheticInputs(self.images, self.labels), self.steps, self.rate)
+        rollout = student_rollout(loop, self.start)
         penalty = TrajectoryPenalty(SampleDifficultyCorrection(weight)) if weight else None
-        pull_back(
-            student,
-            rollout,
-            self.target,
-            inputs,
-            self.steps,
-            self.rate,
-            propagate=propagate,
-            penalty=penalty,
-        )
+        pull_back(loop, rollout, self.target, propagate=propagate, penalty=penalty)
 
 
 def variants(case: Case, names: Sequence[str], chunk: int) -> dict[str, Callable[[], None]]:
@@ -144,7 +135,7 @@ def first_order(case: Case, rounds: int, recipe: Recipe) -> dict[str, float]:
 
     def ours(compiled: bool) -> Callable[[], None]:
         network, generators = case.functional.network, [torch.Generator().manual_seed(0)]
-        return lambda: train([network], case.images, case.labels, recipe, generators, compiled=compiled)
+        return lambda: train([network], Job(case.images, case.labels, recipe), generators, compiled=compiled)
 
     ways = {"plain": lambda: plain_training(case, recipe), "eager": ours(False), "compiled": ours(True)}
     steps = recipe.epochs * -(-len(case.images) // recipe.batch)

@@ -185,11 +185,13 @@ def _trained(
     network = networks.build(name, dataset.shape, dataset.classes, generator, **variant).to(dataset.device)
     training.train(
         [network],
-        dataset.train.images,
-        dataset.train.labels,
-        training.Recipe(epochs, batch=BATCH),
+        training.Job(
+            dataset.train.images,
+            dataset.train.labels,
+            training.Recipe(epochs, batch=BATCH),
+            prepare=dataset.normalise,
+            observe=observe,
+        ),
         [generator],
-        prepare=dataset.normalise,
-        observe=observe,
     )
     return network

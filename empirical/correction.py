@@ -1,8 +1,6 @@
-"""Sample difficulty correction: a penalty on the gradient norm of the synthetic set (arXiv 2408.12483, Eq.
-11, 12).
+"""Sample difficulty correction: a penalty on the gradient norm of the synthetic set (arXiv 2408.12483, Eq. 11, 12).
 
-    loss = matching loss + lambda |g|,   g = gradient of the synthetic training loss with respect to all
-    parameters
+    loss = matching loss + lambda |g|,   g = gradient of the synthetic training loss with respect to all parameters
 
 The norm of a sample's gradient is its difficulty (Definition 2 there), so lambda > 0 keeps a synthetic set
 easy. Any loop that has gradients with `create_graph=True` takes the correction in two lines, and needs only
@@ -11,15 +9,17 @@ this file:
     sdc = SampleDifficultyCorrection(0.002)  # or AdaptiveSampleDifficultyCorrection(0.002, 0.008, steps=10_000)
     loss = matching_loss + sdc(synthetic_gradients, step)
 
-It uses gradients that the matching loss has already computed, so it costs no further pass over the data. A
-loop that runs an adjoint by hand instead of building a graph asks for `cotangent`, the derivative with
-respect to the gradients.
+It uses gradients that the matching loss has already computed, so it costs no further pass over the data. A loop that
+records the norm too asks for `sdc.measured(synthetic_gradients, step)`, which has both. A loop that runs an adjoint by
+hand instead of building a graph asks for `cotangent`, the derivative with respect to the gradients.
 """
+
+from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -29,6 +29,28 @@ OVER_CLASSES = ("sum", "mean")
 PARAMETERS = ("all", "weights_only", "sum_of_layers")
 REDUCTIONS = ("batch", "per_sample")
 SHAPES = ("geometric", "concave")
+
+
+class Measured(NamedTuple):
+    """What a correction says of one step's gradients.
+
+    Attributes:
+        penalty: scalar to add to the matching loss.
+        norm: the gradient norm, mean over classes; scalar, detached, still on its device.
+
+    """
+
+    penalty: Tensor
+    norm: Tensor
+
+
+class NormOptions(TypedDict, total=False):
+    """Which norm is penalised: the keywords of `SampleDifficultyCorrection`."""
+
+    power: int
+    over_classes: Literal["sum", "mean"]
+    parameters: Literal["all", "weights_only", "sum_of_layers"]
+    reduction: Literal["batch", "per_sample"]
 
 
 class Gradients(list[Tensor]):
@@ -67,9 +89,6 @@ class SampleDifficultyCorrection:
         reduction: "batch": norm of the mean gradient of the samples; "per_sample": mean of the samples'
             norms, which needs gradients of single samples.
 
-    Attributes:
-        last_norm: the norm at the last call, mean over classes, detached, still on its device.
-
     Raises:
         ValueError: a setting is not one of those above, or the coefficient is not finite.
 
@@ -96,7 +115,6 @@ class SampleDifficultyCorrection:
         self.coefficient = float(coefficient)
         self.power, self.over_classes = power, over_classes
         self.parameters, self.reduction = parameters, reduction
-        self.last_norm: Tensor | None = None
 
     @staticmethod
     def _check_coefficient(coefficient: float) -> None:
@@ -128,7 +146,16 @@ class SampleDifficultyCorrection:
         step: int = 0,
         leading: int | None = None,
     ) -> Tensor:
-        """The scalar to add to a matching loss.
+        """The scalar to add to a matching loss: the penalty of `measured`, whose arguments and errors these are."""
+        return self.measured(gradients, step, leading).penalty
+
+    def measured(
+        self,
+        gradients: Sequence[Tensor] | Sequence[Sequence[Tensor]],
+        step: int = 0,
+        leading: int | None = None,
+    ) -> Measured:
+        """The scalar to add to a matching loss, and the norm that it is made of.
 
         Args:
             gradients: one tensor a parameter, of the parameter's shape, with leading axes of classes (and
@@ -150,10 +177,17 @@ class SampleDifficultyCorrection:
             )
         coefficient = self.coefficient_at(step)
         if coefficient == 0:
-            with torch.no_grad():
-                self._penalty(named)
-            return torch.zeros((), dtype=named[0].dtype, device=named[0].device)
-        return coefficient * self._penalty(named)
+            nothing = torch.zeros((), dtype=named[0].dtype, device=named[0].device)
+            return Measured(nothing, self.norm(named))
+        norms = self._norms(named)
+        return Measured(coefficient * self._reduced(norms), norms.detach().mean())
+
+    @torch.no_grad()
+    def norm(
+        self, gradients: Sequence[Tensor] | Sequence[Sequence[Tensor]], leading: int | None = None
+    ) -> Tensor:
+        """The gradient norm, mean over classes: a scalar on its device. Gradients as in `measured`, without a graph."""
+        return self._norms(self._named(gradients, leading)).mean()
 
     def cotangent(
         self,
@@ -162,8 +196,7 @@ class SampleDifficultyCorrection:
         share: float = 1.0,
         leading: int | None = None,
     ) -> list[Tensor] | None:
-        """Derivative of share * correction with respect to the gradients, for a loop that runs its own
-        adjoint.
+        """Derivative of share * correction in the gradients, for a loop that runs its own adjoint.
 
         Args:
             gradients: as in a call; need no graph. One flat vector of all parameters is a list of one tensor.
@@ -178,11 +211,11 @@ class SampleDifficultyCorrection:
         """
         named = self._named(gradients, leading)
         coefficient = self.coefficient_at(step)
+        if coefficient == 0:
+            return None
         with torch.enable_grad():
             leaves = Gradients((g.detach().requires_grad_() for g in named), named.leading)
-            penalty = share * coefficient * self._penalty(leaves)
-            if coefficient == 0:
-                return None
+            penalty = share * coefficient * self._reduced(self._norms(leaves))
             found = torch.autograd.grad(penalty, leaves, allow_unused=True, materialize_grads=True)
         return list(found)
 
@@ -204,13 +237,16 @@ class SampleDifficultyCorrection:
             )
         return named
 
-    def _penalty(self, gradients: Gradients) -> Tensor:
+    def _norms(self, gradients: Gradients) -> Tensor:
+        """A scalar, [C] by class, or [C, samples] where those of single samples are wanted."""
         if gradients.leading == 2 and self.reduction == "batch":
             gradients = Gradients((g.mean(1) for g in gradients), 1)
-        norms = _norms(gradients, self.parameters)
-        self.last_norm = norms.detach().mean()
+        return _norms(gradients, self.parameters)
+
+    def _reduced(self, norms: Tensor) -> Tensor:
+        """The penalty before lambda."""
         powers = norms if self.power == 1 else norms.square()
-        if gradients.leading == 2:
+        if norms.dim() == 2:
             powers = powers.mean(1)
         return powers.mean() if self.over_classes == "mean" else powers.sum()
 
@@ -226,7 +262,7 @@ class AdaptiveSampleDifficultyCorrection(SampleDifficultyCorrection):
             start + (end - start) log(1 + t) / log(1 + steps), the other reading of "logarithmically
             increased".
         stop_at_end: whether a step beyond the schedule is an error.
-        power, over_classes, parameters, reduction: as in `SampleDifficultyCorrection`.
+        **norm: power, over_classes, parameters, reduction as in `SampleDifficultyCorrection`.
 
     Raises:
         ValueError: a setting is not as above.
@@ -241,10 +277,7 @@ class AdaptiveSampleDifficultyCorrection(SampleDifficultyCorrection):
         shape: Literal["geometric", "concave"] = "geometric",
         *,
         stop_at_end: bool = False,
-        power: int = 1,
-        over_classes: Literal["sum", "mean"] = "sum",
-        parameters: Literal["all", "weights_only", "sum_of_layers"] = "all",
-        reduction: Literal["batch", "per_sample"] = "batch",
+        **norm: Unpack[NormOptions],
     ):
         if start == 0 or end == 0 or (start < 0) != (end < 0) or not math.isfinite(end):
             raise ValueError(
@@ -255,9 +288,7 @@ class AdaptiveSampleDifficultyCorrection(SampleDifficultyCorrection):
             raise ValueError(f"an adaptive correction needs at least 1 step, not {steps}")
         if shape not in SHAPES:
             raise ValueError(f"the shape of an adaptive correction is one of {SHAPES}, not {shape!r}")
-        super().__init__(
-            start, power=power, over_classes=over_classes, parameters=parameters, reduction=reduction
-        )
+        super().__init__(start, **norm)
         self.end, self.steps, self.shape, self.stop_at_end = float(end), steps, shape, stop_at_end
 
     def coefficient_at(self, step: int) -> float:

@@ -238,12 +238,14 @@ def _score_members(
     fill(_each(models, lambda model: _class_shares(model, dataset, scored, "fresh")))
     training.train(
         models,
-        learnt.images,
-        learnt.labels,
-        training.halved(ensemble.epochs, ensemble.learning_rate, ensemble.batch),
+        training.Job(
+            learnt.images,
+            learnt.labels,
+            training.halved(ensemble.epochs, ensemble.learning_rate, ensemble.batch),
+            prepare=dataset.normalise,
+            progress=counter,
+        ),
         [generator(ensemble.seed, "difficulty", "training", k) for k in members],
-        prepare=dataset.normalise,
-        progress=counter,
     )
     fill(_each(models, lambda model: _class_shares(model, dataset, scored, "trained")))
     fill(_each(models, lambda model: _difficulty(model, dataset, scored)))

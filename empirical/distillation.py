@@ -7,11 +7,13 @@ for bit (on a CPU) where an uninterrupted run ends. Nothing in a step waits for 
 when they are written.
 """
 
+from __future__ import annotations
+
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Generator as Coroutine
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,16 +113,11 @@ class Schedule:
     Attributes:
         checkpoint_seconds: between two checkpoints.
         record_seconds: between two writings of metrics, on a device that should not be waited for.
-        probe_every: steps between two calls of the probe, which also comes before the first and after the
-            last; 0: never.
-        evaluate_every: the same for the evaluation.
 
     """
 
     checkpoint_seconds: float = 30.0
     record_seconds: float = 1.0
-    probe_every: int = 0
-    evaluate_every: int = 0
 
 
 DEFAULT_SCHEDULE = Schedule()
@@ -132,16 +129,64 @@ Probe = Callable[[SyntheticSet, int], Mapping[str, Any]]
 """(synthetic set, steps done) -> numbers for the record; must draw from no generator of the run."""
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured along the way.
+
+    Attributes:
+        probe: what measures; its numbers go into the record.
+        every: steps between two measurements; one more comes before the first step and one after the last. 0: never.
+
+    """
+
+    probe: Probe
+    every: int
+
+    def is_due(self, done: int, steps: int) -> bool:
+        """Whether it is its turn after `done` of `steps` steps."""
+        return self.every > 0 and (done % self.every == 0 or done == steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """One distillation: what is learned, by what method, and where it is kept.
+
+    Attributes:
+        method: what is matched.
+        start: the synthetic set to start from; not changed.
+        generator: of everything random, on the CPU.
+        steps: for each synthetic tensor that is learned ("images", "labels", "learning_rate") how it moves.
+        folder: gets `metrics.jsonl` and the checkpoint. The caller holds its lock.
+        identity: settings that tell this run from others, plain values; a checkpoint of other settings is refused.
+        resume: go on from the folder's checkpoint, if there is one.
+        schedule: when to write.
+        measurements: of the set along the way, each at a pace of its own.
+        title: for the progress bar.
+        quiet: no progress.
+
+    """
+
+    method: Method
+    start: SyntheticSet
+    generator: Generator
+    steps: Mapping[str, Step]
+    folder: Path
+    identity: Mapping[str, Any]
+    resume: bool = False
+    schedule: Schedule = DEFAULT_SCHEDULE
+    measurements: Sequence[Measurement] = ()
+    title: str = "distilling"
+    quiet: bool = False
+
+
 @dataclass
 class Interruption:
-    """Turns the first SIGINT or SIGTERM into a flag that is looked at between steps; a second one acts as
-    usual.
-    """
+    """Turns the first SIGINT or SIGTERM into a flag that is looked at between steps; a second one acts as usual."""
 
     seen: bool = False
     _before: dict[int, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> "Interruption":
+    def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
@@ -184,15 +229,27 @@ def _update(state: _State, matched: Matched, steps: Mapping[str, Step]) -> None:
             state.averages[name] = torch.where(accepted, moved_average, state.averages[name])
 
 
-def _save(folder: Path, state: _State, method: Method, identity: Mapping[str, Any]) -> None:
+def _first_state(task: Distillation) -> _State:
+    owned = replace(task.start, **{name: getattr(task.start, name).detach().clone() for name in task.steps})
+    return _State(
+        owned,
+        {name: torch.zeros_like(getattr(owned, name)) for name in task.steps},
+        task.generator,
+        torch.tensor(True, device=owned.images.device),
+        {name: getattr(owned, name).clone() for name, step in task.steps.items() if step.average is not None},
+    )
+
+
+def _save(task: Distillation, state: _State) -> None:
     tensors = {
         **{f"synthetic.{name}": tensor for name, tensor in state.tensors().items()},
         **{f"velocity.{name}": tensor for name, tensor in state.velocities.items()},
         **{f"average.{name}": tensor for name, tensor in state.averages.items()},
-        **{f"method.{name}": tensor for name, tensor in method.state().items()},
+        **{f"method.{name}": tensor for name, tensor in task.method.state().items()},
         "generator": state.generator.get_state(),
     }
-    checkpoint.atomic_save(folder / CHECKPOINT, tensors, {"done": state.done, "identity": plain(identity)})
+    document = {"done": state.done, "identity": plain(task.identity)}
+    checkpoint.atomic_save(task.folder / CHECKPOINT, tensors, document)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -214,9 +271,9 @@ def refuse_difference(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str
             )
 
 
-def _resume(folder: Path, state: _State, method: Method, identity: Mapping[str, Any]) -> None:
-    tensors, document = checkpoint.load(folder / CHECKPOINT)
-    refuse_difference(folder, document["identity"], plain(identity))
+def _resume(task: Distillation, state: _State) -> None:
+    tensors, document = checkpoint.load(task.folder / CHECKPOINT)
+    refuse_difference(task.folder, document["identity"], plain(task.identity))
     with torch.no_grad():
         for name, tensor in state.tensors().items():
             tensor.copy_(tensors[f"synthetic.{name}"])
@@ -225,7 +282,7 @@ def _resume(folder: Path, state: _State, method: Method, identity: Mapping[str, 
     averages = _part(tensors, "average.")
     state.averages = {name: averages[name].to(e) for name, e in state.averages.items()}
     state.generator.set_state(tensors["generator"])
-    method.load_state(_part(tensors, "method."))
+    task.method.load_state(_part(tensors, "method."))
     state.done = document["done"]
 
 
@@ -256,108 +313,55 @@ class _Recorder:
         return bad
 
 
-def lane(
-    method: Method,
-    synthetic: SyntheticSet,
-    generator: Generator,
-    steps: Mapping[str, Step],
-    folder: Path,
-    identity: Mapping[str, Any],
-    *,
-    resume: bool = False,
-    schedule: Schedule = DEFAULT_SCHEDULE,
-    probe: Probe | None = None,
-    evaluation: Probe | None = None,
-    title: str = "distilling",
-    quiet: bool = False,
-    interruption: Interruption,
-) -> Lane:
+def lane(task: Distillation, interruption: Interruption) -> Lane:
     """One distillation as a coroutine, so that several can go in step and share work.
 
-    Arguments, result (at the coroutine's end) and errors are those of `distil`; `method.step` is not called
-    here, and `interruption` is entered by whoever drives the lanes.
+    Result (at the coroutine's end) and errors are those of `distil`; `task.method.step` is not called here, and
+    `interruption` is entered by whoever drives the lanes.
     """
-    owned = replace(synthetic, **{name: getattr(synthetic, name).detach().clone() for name in steps})
-    state = _State(
-        owned,
-        {name: torch.zeros_like(getattr(owned, name)) for name in steps},
-        generator,
-        torch.tensor(True, device=owned.images.device),
-        {name: getattr(owned, name).clone() for name, step in steps.items() if step.average is not None},
-    )
-    waiting_costs = owned.images.device.type != "cpu"
-    if resume and (folder / CHECKPOINT).exists():
-        _resume(folder, state, method, identity)
+    state, schedule, steps = _first_state(task), task.schedule, task.method.steps
+    waiting_costs = state.synthetic.images.device.type != "cpu"
+    if task.resume and (task.folder / CHECKPOINT).exists():
+        _resume(task, state)
     with (
-        MetricsWriter(folder, resume_at=state.done) as writer,
-        Reporter(title, method.steps, state.done, quiet) as progress,
+        MetricsWriter(task.folder, resume_at=state.done) as writer,
+        Reporter(task.title, steps, state.done, task.quiet) as progress,
     ):
         recorder = _Recorder(writer, progress)
 
-        def probed() -> None:
-            for every, measure in ((schedule.probe_every, probe), (schedule.evaluate_every, evaluation)):
-                if measure is not None and every and (state.done % every == 0 or state.done == method.steps):
-                    writer.write(state.done, **dict(measure(state.reported(), state.done)))
+        def measure() -> None:
+            for measurement in task.measurements:
+                if measurement.is_due(state.done, steps):
+                    writer.write(state.done, **measurement.probe(state.reported(), state.done))
 
-        probed()
+        measure()
         saved = written = time.monotonic()
-        while state.done < method.steps:
+        while state.done < steps:
             try:
-                matched = yield state.synthetic, generator, state.done
+                matched = yield state.synthetic, state.generator, state.done
             except StepFailed as failure:
                 raise Diverged(str(failure), state.reported()) from failure
-            _update(state, matched, steps)
+            _update(state, matched, task.steps)
             recorder.add(state.done, matched)
             state.done += 1
             now = time.monotonic()
-            save = (
-                now - saved > schedule.checkpoint_seconds or interruption.seen or state.done == method.steps
-            )
+            save = now - saved > schedule.checkpoint_seconds or interruption.seen or state.done == steps
             if save or not waiting_costs or now - written > schedule.record_seconds:
                 bad = recorder.write(state.done)
                 written = now
                 if not state.alive:
                     raise Diverged(bad or state.why(), state.reported())
             if save:
-                _save(folder, state, method, identity)
+                _save(task, state)
                 saved = now
-            if interruption.seen and state.done < method.steps:
-                raise Interrupted(f"stopped after {state.done} of {method.steps} steps; --resume goes on from there")
-            probed()
+            if interruption.seen and state.done < steps:
+                raise Interrupted(f"stopped after {state.done} of {steps} steps; --resume goes on from there")
+            measure()
     return state.reported()
 
 
-def distil(
-    method: Method,
-    synthetic: SyntheticSet,
-    generator: Generator,
-    steps: Mapping[str, Step],
-    folder: Path,
-    identity: Mapping[str, Any],
-    *,
-    resume: bool = False,
-    schedule: Schedule = DEFAULT_SCHEDULE,
-    probe: Probe | None = None,
-    evaluation: Probe | None = None,
-    title: str = "distilling",
-    quiet: bool = False,
-) -> SyntheticSet:
-    """Runs a method to its end.
-
-    Args:
-        method: what is matched.
-        synthetic: the start; not changed.
-        generator: of everything random, on the CPU.
-        steps: for each synthetic tensor that is learned ("images", "labels", "learning_rate") how it moves.
-        folder: gets `metrics.jsonl` and the checkpoint. The caller holds its lock.
-        identity: settings that tell this run from others, plain values; a checkpoint of other settings is
-            refused.
-        resume: go on from the folder's checkpoint, if there is one.
-        schedule: when to write.
-        probe: measurements along the way.
-        evaluation: of the set along the way, at a pace of its own.
-        title: for the progress bar.
-        quiet: no progress.
+def distil(task: Distillation) -> SyntheticSet:
+    """Runs a distillation to its end.
 
     Returns:
         The distilled set.
@@ -369,26 +373,12 @@ def distil(
 
     """
     with Interruption() as interruption:
-        running = lane(
-            method,
-            synthetic,
-            generator,
-            steps,
-            folder,
-            identity,
-            resume=resume,
-            schedule=schedule,
-            probe=probe,
-            evaluation=evaluation,
-            title=title,
-            quiet=quiet,
-            interruption=interruption,
-        )
+        running = lane(task, interruption)
         try:
             request = next(running)
             while True:
                 try:
-                    matched = method.step(*request)
+                    matched = task.method.step(*request)
                 except StepFailed as failure:
                     running.throw(failure)  # the lane knows the last finite state
                     raise

@@ -155,38 +155,24 @@ SplitName = Literal["test", "validation"]
 
 def train_and_test(
     dataset: Dataset,
-    images: Tensor,
-    labels: Tensor,
-    recipe: training.Recipe,
-    augmentation: training.Augmentation | None,
+    job: training.Job,
     choice: NetworkChoice,
     count: int,
     seed: int,
     splits: Sequence[SplitName] = ("test",),
-    stored_pixels: bool = False,
-    progress: training.Progress | None = None,
 ) -> dict[SplitName, Evaluation]:
-    """`count` fresh networks trained on `images` [n, C, H, W] and tested at the end, on each of the splits.
+    """`count` fresh networks trained on the images of a job and tested at the end, on each of the splits.
 
-    `stored_pixels`: the images are uint8 of the data set, to be normalised batch by batch.
+    The networks compute in the type of the images; where those are stored pixels (uint8), in float32.
     """
     measured = {name: split_of(dataset, name) for name in splits}
-    dtype = torch.float32 if stored_pixels else images.dtype
+    dtype = job.images.dtype if job.images.is_floating_point() else torch.float32
     members = fresh_networks(choice, dataset, count, seed, dtype)
 
     def prepare(pixels: Tensor) -> Tensor:
         return dataset.normalise(pixels, dtype)
 
-    training.train(
-        members,
-        images,
-        labels,
-        recipe,
-        [generator(seed, "training", i) for i in range(count)],
-        augmentation=augmentation,
-        prepare=prepare if stored_pixels else None,
-        progress=progress,
-    )
+    training.train(members, job, [generator(seed, "training", i) for i in range(count)])
     return {
         name: Evaluation(
             choice.name, tuple(prediction.accuracies(members, part.images, part.labels, prepare))
@@ -240,18 +226,8 @@ def evaluate_splits(
         recipe = training.published(protocol.epochs, float(synthetic.learning_rate), protocol.batch)
     images, targets = synthetic.to(dataset.device).tensors
     augmentation = named_augmentation(protocol.augmentation)
-    return train_and_test(
-        dataset,
-        images,
-        targets,
-        recipe,
-        augmentation,
-        choice or NetworkChoice(),
-        count,
-        seed,
-        splits,
-        progress=progress,
-    )
+    job = training.Job(images, targets, recipe, augmentation=augmentation, progress=progress)
+    return train_and_test(dataset, job, choice or NetworkChoice(), count, seed, splits)
 
 
 def evaluate_whole(
@@ -265,20 +241,10 @@ def evaluate_whole(
     batch: int = 256,
 ) -> Evaluation:
     """The upper bound: networks trained on the whole training split; rate drop at half, no augmentation."""
-    train = dataset.train
-    return train_and_test(
-        dataset,
-        train.images,
-        train.labels,
-        training.halved(epochs, batch=batch),
-        None,
-        choice or NetworkChoice(),
-        count,
-        seed,
-        (split,),
-        stored_pixels=True,
-        progress=progress,
-    )[split]
+    recipe = training.halved(epochs, batch=batch)
+    images, labels = dataset.train.images, dataset.train.labels
+    job = training.Job(images, labels, recipe, prepare=dataset.normalise, progress=progress)
+    return train_and_test(dataset, job, choice or NetworkChoice(), count, seed, (split,))[split]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from empirical.settings.settings import NETWORK_VARIANT, Settings, narrowed
 from empirical.trajectory_matching.experts import (
     AT_ONCE,
     Kind,
+    Order,
     flop,
     identity,
     missing_experts,
@@ -177,17 +178,8 @@ def execute(options: Options, console: Console) -> None:
         return
     dataset = whitened(dataset) if zca else dataset
     with Lock(folder):
-        pool = train_experts(
-            dataset,
-            choice,
-            recipe,
-            folder,
-            count,
-            epochs,
-            options.seed,
-            at_once=options.at_once,
-            quiet=options.quiet,
-        )
+        order = Order(folder, count, epochs, options.seed)
+        pool = train_experts(dataset, choice, recipe, order, at_once=options.at_once, quiet=options.quiet)
     last = [file.header["accuracies"][-1]["test"] for file in pool.files]
     console.print(
         f"{folder}: test accuracy {100 * sum(last) / len(last):.2f} % on average", highlight=False, soft_wrap=True

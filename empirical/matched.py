@@ -1,5 +1,7 @@
 """The contract between a distillation method and the loop that runs it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol

@@ -4,6 +4,8 @@ Every distillation keeps its own folder, record, checkpoint and end, exactly as 
 begun alone can be gone on with here, and the other way round. One that diverges leaves the others alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Protocol
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,17 @@ from empirical.training_gradient import micro_batch
 
 GPU_CHUNK = 2048
 """Images in one pass where the cache is no limit."""
+
+
+@contextmanager
+def in_evaluation_mode(network: nn.Module) -> Iterator[nn.Module]:
+    """The network in evaluation mode; afterwards each layer is in the mode that it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield network.eval()
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @torch.no_grad()
@@ -30,14 +42,15 @@ def chunk_size(network: nn.Module, images: Tensor) -> int:
     """Images of one pass: as many as the cache holds on a CPU."""
     channels, height, width = images.shape[1:]
     dtype = next(network.parameters()).dtype
-    return min(micro_batch(network.eval(), (channels, height, width), dtype, images.device), GPU_CHUNK)
+    return min(micro_batch(network, (channels, height, width), dtype, images.device), GPU_CHUNK)
 
 
 def logits(
     network: nn.Module, images: Tensor, prepare: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
     """[n, classes]; `prepare` turns stored images [n, C, H, W] into network inputs, chunk by chunk."""
-    return in_chunks(network.eval(), images, prepare, chunk_size(network, images))
+    with in_evaluation_mode(network):
+        return in_chunks(network, images, prepare, chunk_size(network, images))
 
 
 def accuracy(

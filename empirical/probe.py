@@ -1,10 +1,11 @@
-"""Difficulty of the synthetic samples along a distillation, on a fixed ensemble of networks never used in
-matching.
+"""Difficulty of the synthetic samples along a distillation, on networks never used in matching.
 
-Some networks are random, some trained for a little on real images. For each kind: mean GraDN (gradient norm
-of a single sample) and misclassification rate of the synthetic images, and the same of a fixed batch of real
-images, so that "harder samples" can be told from "larger gradients".
+The networks stay the same all along: some random, some trained for a little on real images. For each kind: mean GraDN
+(gradient norm of a single sample) and misclassification rate of the synthetic images, and the same of a fixed batch of
+real images, so that "harder samples" can be told from "larger gradients".
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 
@@ -45,9 +46,7 @@ class DifficultyProbe:
         chosen = dataset.train.subset(order[:REAL_IMAGES])
         training.train(
             self._networks[metric.TRAINED],
-            dataset.normalise(chosen.images),
-            chosen.labels,
-            training.Recipe(EPOCHS),
+            training.Job(dataset.normalise(chosen.images), chosen.labels, training.Recipe(EPOCHS)),
             [generator(seed, "probe", "training", i) for i in range(NETWORKS)],
         )
         indices = torch.cat(dataset.train.draw(generator(seed, "probe", "real"), max(ipc, 10)))

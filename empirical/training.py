@@ -1,7 +1,7 @@
 """Plain SGD on a set of images, one network or many at once: for evaluation, experts, coresets, inner loops.
 
     recipe = published(300)                     # 301 epochs, 152 of them at the full rate
-    train(networks, images, labels, recipe, generators)
+    train(networks, Job(images, labels, recipe), generators)
 
 Network i's shuffles and augmentations come from generators[i] alone, so training many at once equals training
 them one by one, to rounding. Three ways to do it, chosen by device and architecture:
@@ -132,17 +132,40 @@ class Descent(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a call to `train` says about data and recipe."""
+    """What networks are trained on, how, and who looks on.
+
+    Attributes:
+        images: [n, C, H, W], network inputs; or anything that `prepare` turns into them batch by batch
+            (uint8 with `dataset.normalise`).
+        labels: class indices [n], or probabilities [n, classes].
+        recipe: the SGD settings.
+        augmentation: one draw a batch, parameters independent for each image.
+        prepare: see `images`.
+        observe: sees every training step's logits; not for stacked networks.
+        after_epoch: called for each network after each epoch.
+        progress: told how many epochs of how many networks were just done.
+        descent: makes a step's direction from the gradients; None: the gradient itself.
+
+    Raises:
+        ValueError: numbers of images and labels differ, or no images.
+
+    """
 
     images: Tensor
     labels: Tensor
     recipe: Recipe
-    augmentation: Augmentation | None
-    prepare: Callable[[Tensor], Tensor] | None
-    observe: Observer | None
-    after_epoch: EpochHook | None
-    progress: Progress | None
+    augmentation: Augmentation | None = None
+    prepare: Callable[[Tensor], Tensor] | None = None
+    observe: Observer | None = None
+    after_epoch: EpochHook | None = None
+    progress: Progress | None = None
     descent: Descent | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels) or not len(self.images):
+            raise ValueError(
+                f"{len(self.images)} images and {len(self.labels)} labels; as many of both are needed"
+            )
 
     def direction(
         self, gradients: Callable[[], list[Tensor]], parameters: Sequence[Tensor], leading: int = 0
@@ -169,57 +192,37 @@ class Job:
 
 def train(
     networks: Sequence[nn.Module],
-    images: Tensor,
-    labels: Tensor,
-    recipe: Recipe,
+    job: Job,
     generators: Sequence[Generator],
     *,
-    augmentation: Augmentation | None = None,
-    prepare: Callable[[Tensor], Tensor] | None = None,
     strategy: Strategy = "auto",
     compiled: bool | None = None,
-    observe: Observer | None = None,
-    after_epoch: EpochHook | None = None,
-    progress: Progress | None = None,
-    descent: Descent | None = None,
 ) -> None:
     """Train networks of one architecture in place, all on the same set; they end in evaluation mode.
 
     Args:
         networks: on the device of the images; batch norm, if any, is in training mode meanwhile.
-        images: [n, C, H, W], network inputs; or anything that `prepare` turns into them batch by batch
-            (uint8 with `dataset.normalise`).
-        labels: class indices [n], or probabilities [n, classes].
-        recipe: the SGD settings.
+        job: the set, the recipe, and who looks on.
         generators: one a network: its shuffles and augmentation draws.
-        augmentation: one draw a batch, parameters independent for each image.
-        prepare: see `images`.
         strategy: how to run many; see the module. Results agree to rounding.
         compiled: compile the pass on a CPU; None: if the arithmetic is worth it.
-        observe: sees every training step's logits; not for stacked networks.
-        after_epoch: called for each network after each epoch.
-        progress: told how many epochs of how many networks were just done.
-        descent: makes a step's direction from the gradients; None: the gradient itself.
 
     Raises:
-        ValueError: numbers of networks and generators, or of images and labels, differ; no images; a strategy
-            that is unknown or cannot do what is asked.
+        ValueError: numbers of networks and generators differ; a strategy is unknown or cannot do what is asked.
 
     """
     if len(networks) != len(generators):
         raise ValueError(f"{len(networks)} networks need as many generators, got {len(generators)}")
-    if len(images) != len(labels) or not len(images):
-        raise ValueError(f"{len(images)} images and {len(labels)} labels; as many of both are needed")
     if strategy not in STRATEGIES:
         raise ValueError(f"unknown strategy {strategy!r}; valid: {', '.join(STRATEGIES)}")
     if not networks:
         return
-    if strategy == "stacked" and (observe is not None or has_batch_norm(networks[0])):
+    if strategy == "stacked" and (job.observe is not None or has_batch_norm(networks[0])):
         raise ValueError("networks with batch norm, or observed step by step, cannot be stacked")
-    job = Job(images, labels, recipe, augmentation, prepare, observe, after_epoch, progress, descent)
+    images, recipe = job.images, job.recipe
     for network in networks:
         network.train()
-    chosen = choose(networks, images.device, observe) if strategy == "auto" else strategy
+    chosen = choose(networks, images.device, job.observe) if strategy == "auto" else strategy
     channels, height, width = images.shape[1:]
     cost = measure(networks[0], (channels, height, width))
     on_cpu = images.device.type == "cpu"

@@ -25,9 +25,14 @@ Forward = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 _log = logging.getLogger(__name__)
 
 
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether images of a batch see each other in this layer, in training mode."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
 def has_batch_norm(network: nn.Module) -> bool:
     """Whether images of a batch see each other in training mode."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    return any(is_batch_norm(module) for module in network.modules())
 
 
 def micro_batch(

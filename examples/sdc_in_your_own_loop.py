@@ -27,11 +27,12 @@ def distil(coefficient: float, steps: int = 60, seed: int = 0) -> tuple[torch.Te
         loss = cross_entropy(network(synthetic), targets)
         of_synthetic = torch.autograd.grad(loss, parameters, create_graph=True)
         matching = sum(((a - b) ** 2).sum() for a, b in zip(of_real, of_synthetic, strict=True))
-        total = matching + sdc(of_synthetic, step)  # <- two
+        penalty, norm = sdc.measured(of_synthetic, step)  # or sdc(of_synthetic, step), the penalty alone
+        total = matching + penalty  # <- two
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
-        norms.append(float(sdc.last_norm))
+        norms.append(float(norm))
     return synthetic.detach(), norms
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,8 +10,9 @@ from typing import Any, Literal, cast
 from empirical import networks, synthetic
 from empirical.correction import AdaptiveSampleDifficultyCorrection, SampleDifficultyCorrection
 from empirical.data.datasets import Dataset
-from empirical.distillation import Probe, Step
+from empirical.distillation import Distillation, Measurement, Probe, Schedule, Step
 from empirical.evaluation import NetworkChoice, Protocol
+from empirical.matched import Method
 from empirical.probe import DifficultyProbe
 from empirical.seeds import generator
 from empirical.settings.identity import identity
@@ -52,11 +53,6 @@ class Experiment:
         """What a checkpoint of this set must agree with."""
         return {**identity(self.settings), "seed": self.seed, "data": self.dataset.fingerprint}
 
-    @property
-    def title(self) -> str:
-        """For progress."""
-        return f"{self.settings.method} {self.settings.dataset}"
-
     def network(self) -> networks.Classifier:
         """A network of the experiment's architecture on the data's device."""
         choice = self.choice
@@ -75,6 +71,29 @@ class Experiment:
     def probe(self) -> Probe:
         """Difficulty along the way, on networks that are the same for every seed and method."""
         return DifficultyProbe(self.dataset, self.choice, self.settings.ipc, seed=0)
+
+    def probes(self) -> list[Measurement]:
+        """That probe as often as the settings say; nothing where they ask for none."""
+        every = narrowed(self.settings, Distilled).probe_every
+        return [Measurement(self.probe(), every)] if every else []
+
+    def distillation(
+        self, method: Method, start: SyntheticSet, steps: Mapping[str, Step], measurements: Sequence[Measurement]
+    ) -> Distillation:
+        """What the loop needs to run a method for this experiment."""
+        return Distillation(
+            method=method,
+            start=start,
+            generator=generator(self.seed, "distillation"),
+            steps=steps,
+            folder=self.folder,
+            identity=self.run_identity,
+            resume=self.settings.resume,
+            schedule=Schedule(),
+            measurements=measurements,
+            title=f"{self.settings.method} {self.settings.dataset}",
+            quiet=self.settings.quiet,
+        )
 
 
 def correction_of(settings: Resolved) -> SampleDifficultyCorrection:

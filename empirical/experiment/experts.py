@@ -21,6 +21,7 @@ from empirical.trajectory_matching.experts import (
     ExpertPool,
     ExpertRecipe,
     Kind,
+    Order,
     identity,
     missing_experts,
     train_experts,
@@ -81,17 +82,9 @@ def experts_of(dataset: Dataset, choice: NetworkChoice, settings: TrajectoryMatc
     """
     own, recipe = settings.trajectory, expert_recipe(settings)
     folder = own.experts or expert_folder(dataset, choice, recipe)
+    order = Order(folder, own.expert_count, own.expert_training_epochs, at_least=own.epochs_needed)
     with Lock(folder):
-        return train_experts(
-            dataset,
-            choice,
-            recipe,
-            folder,
-            own.expert_count,
-            own.expert_training_epochs,
-            needed=own.epochs_needed,
-            quiet=settings.quiet,
-        )
+        return train_experts(dataset, choice, recipe, order, quiet=settings.quiet)
 
 
 def experts_missing(experiment: Experiment) -> int:

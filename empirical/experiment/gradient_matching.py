@@ -8,8 +8,8 @@ What a row cannot say (another loss between gradients, other batches) is a `Matc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -17,7 +17,7 @@ import torch
 from empirical import networks
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation import Interruption, Probe, Schedule, distil, lane
+from empirical.distillation import Distillation, Interruption, Measurement, distil, lane
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.families import Family, Method, Work, method_named
@@ -31,7 +31,6 @@ from empirical.gradient_matching.paired import PairedGradientMatching, common_sh
 from empirical.gradient_matching.schedule import WarmUp, loop_lengths
 from empirical.network_cost import Cost, measure
 from empirical.paired_distillation import Outcome, drive
-from empirical.seeds import generator
 from empirical.settings.settings import Distilled, Resolved, Settings, narrowed
 from empirical.synthetic import SyntheticSet
 from empirical.training import COMPILE_FROM_FLOP
@@ -146,22 +145,19 @@ class GradientMatchingFamily(Family):
 
     def make(self, experiment: Experiment) -> SyntheticSet:
         """One distillation."""
-        own = narrowed(experiment.settings, GradientMatchingSettings)
-        probe = experiment.probe() if own.probe_every else None
-        return distil(**_distillation(experiment, _matching(experiment), probe))
+        return distil(_distillation(experiment, _matching(experiment), experiment.probes()))
 
     def make_together(self, experiments: Sequence[Experiment]) -> list[Outcome]:
         """Several distillations in step, which share the real gradients."""
         first = experiments[0]
-        matchings = [_matching(experiment) for experiment in experiments]
-        probe = first.probe() if narrowed(first.settings, GradientMatchingSettings).probe_every else None
+        matchings, measurements = [_matching(experiment) for experiment in experiments], first.probes()
         with Interruption() as interruption:
             lanes = []
             for experiment, matching in zip(experiments, matchings, strict=True):
                 # One progress bar stands for all: they go in step.
                 quiet = experiment.settings.quiet or experiment is not first
-                arguments = {**_distillation(experiment, matching, probe), "quiet": quiet}
-                lanes.append(lane(**arguments, interruption=interruption))
+                task = replace(_distillation(experiment, matching, measurements), quiet=quiet)
+                lanes.append(lane(task, interruption))
             return drive(PairedGradientMatching(matchings), lanes)
 
 
@@ -221,22 +217,12 @@ def _matching(experiment: Experiment) -> GradientMatching:
     return GradientMatching(dataset, network, loss, settings.loops, correction, augmentation)
 
 
-def _distillation(experiment: Experiment, method: GradientMatching, probe: Probe | None) -> Mapping[str, Any]:
-    """Arguments of `distil` and of `lane`."""
+def _distillation(
+    experiment: Experiment, method: GradientMatching, measurements: Sequence[Measurement]
+) -> Distillation:
     settings = narrowed(experiment.settings, GradientMatchingSettings)
-    return {
-        "method": method,
-        "synthetic": experiment.start(settings.initialisation),
-        "generator": generator(experiment.seed, "distillation"),
-        "steps": {"images": experiment.image_step(settings.learning_rate)},
-        "folder": experiment.folder,
-        "identity": experiment.run_identity,
-        "resume": settings.resume,
-        "schedule": Schedule(probe_every=settings.probe_every),
-        "probe": probe,
-        "title": experiment.title,
-        "quiet": settings.quiet,
-    }
+    steps = {"images": experiment.image_step(settings.learning_rate)}
+    return experiment.distillation(method, experiment.start(settings.initialisation), steps, measurements)
 
 
 register("dc", MethodSettings(False, False, "noise"), "gradient matching (Zhao, Mopuri & Bilen, ICLR 2021)")

@@ -18,13 +18,12 @@ from typing import Any, cast
 from empirical import matched
 from empirical.data.augmentation import SiameseAugmentation, default_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation import Schedule, distil
+from empirical.distillation import distil
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import Family, Method, Work, method_named
 from empirical.experiment.gradient_matching import SECOND_ORDER, GradientMatchingSettings
 from empirical.network_cost import Cost
-from empirical.seeds import generator
 from empirical.settings.settings import Resolved, Settings, narrowed
 from empirical.synthetic import SyntheticSet
 
@@ -87,19 +86,10 @@ class OwnFamily(Family):
     def make(self, experiment: Experiment) -> SyntheticSet:
         """One distillation."""
         settings = narrowed(experiment.settings, GradientMatchingSettings)
-        return distil(
-            _own(method_named(settings.method)).make(experiment),
-            experiment.start(settings.initialisation),
-            generator(experiment.seed, "distillation"),
-            {"images": experiment.image_step(settings.learning_rate)},
-            experiment.folder,
-            experiment.run_identity,
-            resume=settings.resume,
-            schedule=Schedule(probe_every=settings.probe_every),
-            probe=experiment.probe() if settings.probe_every else None,
-            title=experiment.title,
-            quiet=settings.quiet,
-        )
+        method = _own(method_named(settings.method)).make(experiment)
+        steps = {"images": experiment.image_step(settings.learning_rate)}
+        start = experiment.start(settings.initialisation)
+        return distil(experiment.distillation(method, start, steps, experiment.probes()))
 
 
 FAMILY = OwnFamily()

@@ -18,7 +18,7 @@ from empirical import networks
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation import Probe, Schedule, Step, distil
+from empirical.distillation import Measurement, Probe, Step, distil
 from empirical.evaluation import evaluate_splits
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
@@ -157,20 +157,10 @@ class TrajectoryMatchingFamily(Family):
             steps["labels"] = Step(own.lr_y, 0.9)
         elif own.teacher_label:
             steps["labels"] = Step(1.0, 0.0)
-        return distil(
-            matching,
-            start,
-            generator(experiment.seed, "distillation"),
-            steps,
-            experiment.folder,
-            experiment.run_identity,
-            resume=settings.resume,
-            schedule=Schedule(probe_every=settings.probe_every, evaluate_every=own.eval_it),
-            probe=_probes(experiment, pool, network) if settings.probe_every else None,
-            evaluation=evaluation_points(experiment),
-            title=experiment.title,
-            quiet=settings.quiet,
-        )
+        measurements = [Measurement(evaluation_points(experiment), own.eval_it)]
+        if settings.probe_every:
+            measurements.insert(0, Measurement(_probes(experiment, pool, network), settings.probe_every))
+        return distil(experiment.distillation(matching, start, steps, measurements))
 
 
 FAMILY = TrajectoryMatchingFamily()
@@ -241,16 +231,16 @@ def _matching(
     batch = own.batch_syn or len(start)
     small = measure(network, dataset.shape).training_flop * batch < SMALL_FLOP
     engine = Engine(
-        settings.iterations,
-        own.syn_steps,
-        own.expert_epochs,
-        own.batch_syn or None,
-        own.gradient == "exact",
-        own.legacy_half_gradient,
-        own.threshold or None,
-        own.teacher_label,
-        own.sdc_steps,
-        dataset.device.type == "cpu" and small,
+        iterations=settings.iterations,
+        syn_steps=own.syn_steps,
+        expert_epochs=own.expert_epochs,
+        batch_syn=own.batch_syn or None,
+        propagate=own.gradient == "exact",
+        half_gradient=own.legacy_half_gradient,
+        skip_above=own.threshold or None,
+        target_labels=own.teacher_label,
+        correction_steps=own.sdc_steps,
+        small=dataset.device.type == "cpu" and small,
     )
     strategy = parse_strategy(settings.augmentation)
     augmentation = SiameseAugmentation(strategy) if strategy else None

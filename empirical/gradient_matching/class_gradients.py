@@ -18,6 +18,8 @@ at 1x16x16 and width 32; but 1.6 at 10 images of 3x32x32). `python -m benchmarks
 it.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,10 +34,11 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
 from empirical.correction import Gradients
-from empirical.gradient_matching.compiled import compiled_for, first_of_shape
+from empirical.gradient_matching.compiled import announce_shape, compiled_for, shape_is_new
 from empirical.gradient_matching.recomputed import recomputed
 from empirical.network_cost import Cost, measure
 from empirical.threads import SMALL_FLOP, one_thread_if, shared_out
+from empirical.training_gradient import is_batch_norm
 
 Strategy = Literal["auto", "loop", "vmap", "grouped"]
 STRATEGIES = ("auto", "loop", "vmap", "grouped")
@@ -81,9 +84,7 @@ DEFAULT = Execution()
 
 
 def _leaves(network: nn.Module) -> dict[str, Tensor]:
-    """The network's parameters as fresh leaves that share its memory: nothing ever lands in the network's
-    `.grad`.
-    """
+    """The network's parameters as fresh leaves that share its memory: nothing ever lands in the network's `.grad`."""
     return {name: p.detach().requires_grad_() for name, p in network.named_parameters()}
 
 
@@ -169,17 +170,17 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def _all_without_graph(
     network: nn.Module, batches: Sequence[Batch], execution: Execution
 ) -> list[list[Tensor]]:
-    """`_without_graph` of several batches; on a CPU each whole in one thread, so that no thread waits in a
-    layer.
-    """
+    """`_without_graph` of several batches; on a CPU each whole in one thread, so that no thread waits in a layer."""
     size = _micro_batch(network, batches[0][0], execution)
     workers = min(execution.workers or torch.get_num_threads(), len(batches))
     if batches[0][0].device.type != "cpu" or workers == 1:
         return [_without_graph(network, *batch, size, execution) for batch in batches]
     # The very first one compiles, where that is wanted, before threads start. A functional call moves parameters
     # about in its network, so every thread has a network of its own, unless the call is compiled away.
-    alone = execution.compiled and first_of_shape(network, batches[0][0])
+    alone = execution.compiled and shape_is_new(network, batches[0][0])
     first = [_without_graph(network, *batches[0], size, execution)] if alone else []
+    if alone:
+        announce_shape(network, batches[0][0])
     compiled = execution.compiled and compiled_for(network, weighted_loss) is not weighted_loss
     execution = replace(execution, compiled=compiled)
     idle: SimpleQueue[nn.Module] = SimpleQueue()
@@ -369,7 +370,7 @@ def freeze_norms(network: nn.Module, images: Sequence[Tensor] | Tensor) -> None:
         images: [n, channels, height, width], 16 real images a class in the published runs.
 
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [m for m in network.modules() if is_batch_norm(m)]
     if not norms:
         return
     for norm in norms:

@@ -4,6 +4,8 @@ One compiled function a network object: parameters go in as arguments, so a netw
 compiled again. A compiler that fails (no C++ toolchain, an operation it does not know) is tried once.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -43,12 +45,14 @@ def compiled_for(network: nn.Module, function: Function) -> Function:
     return first
 
 
-def first_of_shape(network: nn.Module, images: Tensor) -> bool:
-    """Whether no batch of this shape has been announced for this network; announces it.
+def shape_is_new(network: nn.Module, images: Tensor) -> bool:
+    """Whether no batch of this shape has been announced for this network.
 
     A first pass may compile, which one thread has to do alone; those after it may run side by side.
     """
-    known = _shapes.setdefault(network, set())
-    new = images.shape not in known
-    known.add(images.shape)
-    return new
+    return images.shape not in _shapes.get(network, ())
+
+
+def announce_shape(network: nn.Module, images: Tensor) -> None:
+    """Batches of this shape went through this network."""
+    _shapes.setdefault(network, set()).add(images.shape)

@@ -1,10 +1,8 @@
 """Distances between two gradients of the same network, and their sums over classes.
 
-A gradient is a list with one tensor a parameter, in the network's order, with or without a leading class
-axis.
+A gradient is a list with one tensor a parameter, in the network's order, with or without a leading class axis.
 
-    layer-wise: sum of 1 - <A_r, B_r> / (|A_r| |B_r| + 1e-6) over the rows r (output units) of every parameter
-    of two
+    layer-wise: sum of 1 - <A_r, B_r> / (|A_r| |B_r| + 1e-6) over the rows r (output units) of every parameter of two
                 or more dimensions
     mse:        squared Euclidean distance of the whole gradients as vectors
     cosine:     1 - <a, b> / (|a| |b| + 1e-6) of the whole gradients as vectors
@@ -14,6 +12,8 @@ affine norms) count nothing in it. The 1e-6 is not small: products of row norms 
 order, so a gradient's distance to itself is not 0, and rescaling both gradients changes it. Published results
 have it, so it stays.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 

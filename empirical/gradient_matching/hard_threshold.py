@@ -5,6 +5,8 @@ matched against the mean over what is left, by a synthetic batch of no more imag
 nothing left is left out of the step.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
@@ -47,12 +49,11 @@ class HardThreshold:
     def keep(
         self, network: nn.Module, images: Tensor, labels: Tensor, weights: Tensor | None, ipc: int
     ) -> Kept:
-        """What of a step's real images [C, B, channels, height, width] is matched, by how many synthetic
-        ones.
+        """What of a step's real images is matched, by how many synthetic ones.
 
         Args:
             network: at which gradients are taken.
-            images: real images, as they are matched.
+            images: real images [C, B, channels, height, width], as they are matched.
             labels: [C].
             weights: [C, B], 0 for padding; None: no padding.
             ipc: synthetic images a class.

@@ -1,5 +1,4 @@
-"""Gradient matching as a method of the distillation loop: networks, real batches, one matching step at a
-time.
+"""Gradient matching as a method of the distillation loop: networks, real batches, one matching step at a time.
 
     for k in outer iterations:
         theta <- fresh network
@@ -10,6 +9,8 @@ time.
 This is the published order (match, update, train, match, ...) seen from the step. The correction is added in
 one line, and nothing else here knows of it.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from empirical.matched import Matched
 from empirical.networks import initialise
 from empirical.synthetic import SyntheticSet
 from empirical.threads import one_thread_if
-from empirical.training import Recipe, train
+from empirical.training import Job, Recipe, train
+from empirical.training_gradient import has_batch_norm
 from shared import metric_names as metric
 
 NORM_IMAGES = 16
@@ -44,8 +46,6 @@ class Loops:
         network_epochs: epochs of network training between two of them, N_net.
         batch_real: real images a class and step.
         network_rate: learning rate of the network training (no momentum, no weight decay).
-        network_batch: its batch.
-        compiled_training: whether that training is compiled; None: if one call is long enough.
 
     """
 
@@ -54,8 +54,6 @@ class Loops:
     network_epochs: int = 1
     batch_real: int = 256
     network_rate: float = 0.01
-    network_batch: int = 256
-    compiled_training: bool | None = None
 
 
 class GradientMatching:
@@ -86,16 +84,8 @@ class GradientMatching:
         self.dataset, self.network, self.loss, self.loops = dataset, network, loss, loops
         self.correction, self.measure_pull = correction, measure_pull
         self.training_augmentation = training_augmentation
-        self._recipe = Recipe(
-            loops.network_epochs,
-            loops.network_rate,
-            momentum=0.0,
-            weight_decay=0.0,
-            batch=loops.network_batch,
-        )
-        self._has_batch_norm = any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()
-        )
+        self._recipe = Recipe(loops.network_epochs, loops.network_rate, momentum=0.0, weight_decay=0.0)
+        self._has_batch_norm = has_batch_norm(network)
 
     @property
     def steps(self) -> int:
@@ -104,9 +94,7 @@ class GradientMatching:
 
     def step(self, synthetic: SyntheticSet, generator: Generator, step: int) -> Matched:
         """One matching step; see `Method`. Labels are hard, sorted by class, as many of each."""
-        self._move_network(synthetic, generator, step)
-        if self._has_batch_norm:
-            freeze_norms(self.network, draw_real(self.dataset, NORM_IMAGES, generator).images.flatten(0, 1))
+        self.advance_network(synthetic, generator, step)
         images = synthetic.images.detach().requires_grad_()
         by_class = images.unflatten(0, (synthetic.classes, -1))
         with one_thread_if(is_small(self.network, by_class)):
@@ -116,11 +104,9 @@ class GradientMatching:
         """Matching at the network as it stands; `by_class` is a view of `images`, one row a class."""
         real = draw_real(self.dataset, self.loops.batch_real, generator)
         matched = self.loss(by_class, self.network, real, generator, step)
-        penalty = self.correction(matched.synthetic_gradients, step)
+        penalty, norm = self.correction.measured(matched.synthetic_gradients, step)
         coefficient = self.correction.coefficient_at(step)
-        metrics: dict[str, Tensor | float] = {**matched.metrics, metric.COEFFICIENT: coefficient}
-        if self.correction.last_norm is not None:
-            metrics[metric.NORM] = self.correction.last_norm
+        metrics: dict[str, Tensor | float] = {**matched.metrics, metric.COEFFICIENT: coefficient, metric.NORM: norm}
         if penalty.requires_grad and self.measure_pull:
             (of_distance,) = torch.autograd.grad(matched.loss, images, retain_graph=True)
             (of_penalty,) = torch.autograd.grad(penalty, images)
@@ -130,20 +116,19 @@ class GradientMatching:
             (gradient,) = torch.autograd.grad(matched.loss + penalty, images)
         return Matched((matched.loss + penalty).detach(), {"images": gradient}, metrics)
 
-    def _move_network(self, synthetic: SyntheticSet, generator: Generator, step: int) -> None:
+    def advance_network(self, synthetic: SyntheticSet, generator: Generator, step: int) -> None:
+        """Makes the network what a step matches at: fresh, or trained on; batch norm, if any, frozen on real images."""
         if step % self.loops.matching_steps == 0:
             initialise(self.network, generator)
         elif self.loops.network_epochs:
             images, labels = synthetic.tensors
             train(
                 [self.network],
-                images,
-                labels,
-                self._recipe,
+                Job(images, labels, self._recipe, augmentation=self.training_augmentation),
                 [generator],
-                augmentation=self.training_augmentation,
-                compiled=self.loops.compiled_training,
             )
+        if self._has_batch_norm:
+            freeze_norms(self.network, draw_real(self.dataset, NORM_IMAGES, generator).images.flatten(0, 1))
 
     def state(self) -> dict[str, Tensor]:
         """The network: parameters and running statistics."""

@@ -9,6 +9,8 @@ Zhao & Bilen, ICML 2021; Lee et al., ICML 2022). The methods are rows of the tab
 `empirical.experiment.gradient_matching`; another loss is any object with the `MatchingLoss` face.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol

@@ -11,13 +11,15 @@ a tenth of it at 10.
 The result is that of separate runs up to rounding, step by step (tested).
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from empirical.gradient_matching.class_gradients import freeze_norms, is_small
-from empirical.gradient_matching.method import NORM_IMAGES, GradientMatching, Loops
+from empirical.gradient_matching.class_gradients import is_small
+from empirical.gradient_matching.method import GradientMatching, Loops
 from empirical.gradient_matching.methods import GradientMatchingLoss
 from empirical.gradient_matching.real_batches import draw_real
 from empirical.matched import Matched
@@ -91,19 +93,16 @@ class PairedGradientMatching:
         step: int,
     ) -> list[Matched]:
         first = methods[0]
-        first._move_network(synthetics[0], generator, step)
-        if first._has_batch_norm:
-            images = draw_real(first.dataset, NORM_IMAGES, generator).images
-            freeze_norms(first.network, images.flatten(0, 1))
+        first.advance_network(synthetics[0], generator, step)
         leaf = torch.stack([s.images.detach() for s in synthetics]).requires_grad_()
         by_class = leaf.unflatten(1, (synthetics[0].classes, -1))
         real = draw_real(first.dataset, first.loops.batch_real, generator)
         matched = self._loss.of_sets(by_class, first.network, real, generator, step)
-        penalties = [
-            m.correction(own.synthetic_gradients, step) for m, own in zip(methods, matched, strict=True)
+        measured = [
+            m.correction.measured(own.synthetic_gradients, step) for m, own in zip(methods, matched, strict=True)
         ]
         distances = torch.stack([own.loss for own in matched]).sum()
-        corrected = [p for p in penalties if p.requires_grad]
+        corrected = [m.penalty for m in measured if m.penalty.requires_grad]
         with one_thread_if(is_small(first.network, by_class.flatten(0, 1))):
             # Each set's losses depend on its own images alone, so the gradient of a sum holds all of theirs.
             (gradient,) = torch.autograd.grad(distances, leaf, retain_graph=bool(corrected))
@@ -113,13 +112,12 @@ class PairedGradientMatching:
                 pulls = of_penalty.flatten(1).norm(dim=1) / gradient.flatten(1).norm(dim=1)
                 gradient = gradient + of_penalty
         found = []
-        for i, (method, own, penalty) in enumerate(zip(methods, matched, penalties, strict=True)):
+        for i, (method, own, (penalty, norm)) in enumerate(zip(methods, matched, measured, strict=True)):
             metrics: dict[str, Tensor | float] = {
                 **own.metrics,
                 metric.COEFFICIENT: method.correction.coefficient_at(step),
+                metric.NORM: norm,
             }
-            if method.correction.last_norm is not None:
-                metrics[metric.NORM] = method.correction.last_norm
             if pulls is not None and penalty.requires_grad and method.measure_pull:
                 metrics[metric.PULL] = pulls[i]
             found.append(Matched((own.loss + penalty).detach(), {"images": gradient[i]}, metrics))

@@ -1,5 +1,7 @@
 """One batch of real images a class, drawn without replacement, gathered and normalised in one call."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch

@@ -1,10 +1,11 @@
-"""Gradients whose graph is built again when it is needed, a few classes at a time, so that it never stands
-whole.
+"""Gradients whose graph never stands whole: it is built again when it is needed, a few classes at a time.
 
 The value is computed without a graph. When a cotangent comes back, each chunk of classes builds its own
 graph, is contracted with its part of the cotangent and is freed. The result is the same; the price is one
 more pass.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +43,5 @@ def _slices(count: int, chunk: int) -> list[slice]:
 
 
 def recomputed(images: Tensor, compute: Compute, chunk: int) -> list[Tensor]:
-    """`compute(images, slice, True)` chunk by chunk along the first axis, [C, ...] each, without keeping a
-    graph.
-    """
+    """`compute(images, slice, True)` chunk by chunk along the first axis, [C, ...] each, without keeping a graph."""
     return list(_Recomputed.apply(images, compute, chunk))

@@ -4,6 +4,8 @@ An outer iteration starts from a fresh network and makes N_match matching steps 
 images); between two of them the network is trained for N_net epochs on the synthetic set.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 CLASS_WISE = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
@@ -41,8 +43,7 @@ def loop_lengths(
 
 @dataclass(frozen=True)
 class WarmUp:
-    """When the contrastive form is used: from an outer iteration on, or from a matching step on, whichever is
-    true.
+    """When the contrastive form is used: from an outer iteration on, or from a matching step on, whichever is true.
 
     Attributes:
         iterations: outer iterations after which it is always used.

@@ -5,7 +5,8 @@ g_i = grad_theta l(A_i(S[B_i]), y[B_i]; theta_i). The matching loss is
 
     L = |theta_N - theta*|^2 / D,    D = |theta_0 - theta*|^2.
 
-`student_rollout` runs the steps and keeps the theta_i only; `pull_back` visits them backwards:
+`InnerLoop` says what a student is trained on, step by step. `student_rollout` runs the steps and keeps the theta_i
+only; `pull_back` visits them backwards:
 
     a_N = 2 (theta_N - theta*) / D
     v_i = -beta a_{i+1} + (what a penalty on g_i adds)
@@ -17,6 +18,8 @@ This is reverse mode written out, so it equals automatic differentiation of the 
 (tested in float64), but it holds the graph of one step at a time. The sample difficulty correction (arXiv
 2408.12483, Eq. 12) enters through v_i, without a pass of its own.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,6 +44,10 @@ class Penalty(Protocol):
 
     def cotangent(self, i: int, gradient: Tensor, steps: int) -> Tensor | None:
         """Its derivative in g_i [P] of inner step i of `steps`; None for zero."""
+        ...
+
+    def term(self, i: int, gradient: Tensor, steps: int) -> Tensor | None:
+        """What g_i [P] adds to what is penalised, a scalar; None for nothing."""
         ...
 
 
@@ -82,6 +89,31 @@ class SyntheticInputs:
 
 
 @dataclass(frozen=True)
+class InnerLoop:
+    """A student's training: N steps of plain gradient descent.
+
+    Attributes:
+        student: the derivatives of its loss.
+        inputs: the synthetic set.
+        steps: one a step, in order; at least one.
+        rate: beta, a scalar tensor.
+
+    Raises:
+        ValueError: no steps.
+
+    """
+
+    student: Student
+    inputs: SyntheticInputs
+    steps: Sequence[InnerStep]
+    rate: Tensor
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ValueError("a student needs at least one step")
+
+
+@dataclass(frozen=True)
 class Rollout:
     """A student's trajectory.
 
@@ -100,28 +132,13 @@ class Rollout:
 
 
 @torch.no_grad()
-def student_rollout(
-    student: Student, start: Tensor, inputs: SyntheticInputs, steps: Sequence[InnerStep], rate: Tensor
-) -> Rollout:
-    """Trains the student: N steps of plain gradient descent with first-order gradients only.
-
-    Args:
-        student: the derivatives of its loss.
-        start: theta_0 [P].
-        inputs: the synthetic set.
-        steps: one a step, in order; at least one.
-        rate: beta, a scalar tensor of the parameters' type.
-
-    Raises:
-        ValueError: no steps.
-
-    """
-    if not steps:
-        raise ValueError("a student needs at least one step")
+def student_rollout(loop: InnerLoop, start: Tensor) -> Rollout:
+    """Trains the student from theta_0 [P], with first-order gradients only."""
+    student, inputs = loop.student, loop.inputs
     theta = start.detach()
     thetas, losses, norms, gradients = [theta], [], [], []
-    rate = rate.detach().to(theta)
-    for step in steps:
+    rate = loop.rate.detach().to(theta)
+    for step in loop.steps:
         loss, gradient = student.first(theta, inputs.batch(step), inputs.labels[step.indices])
         theta = theta - rate * gradient
         thetas.append(theta)
@@ -141,6 +158,7 @@ class Pulled:
         images: gradient [n, C, H, W].
         rate: gradient in the student's step size beta, scalar.
         labels: gradient [n, classes]; None where labels are not learned.
+        penalised: the penalty's terms, one scalar for each inner step that has one, the last step's first.
 
     """
 
@@ -148,16 +166,14 @@ class Pulled:
     images: Tensor
     rate: Tensor
     labels: Tensor | None
+    penalised: Sequence[Tensor] = ()
 
 
 @torch.no_grad()
 def pull_back(
-    student: Student,
+    loop: InnerLoop,
     rollout: Rollout,
     target: Tensor,
-    inputs: SyntheticInputs,
-    steps: Sequence[InnerStep],
-    rate: Tensor,
     *,
     propagate: bool = True,
     penalty: Penalty | None = None,
@@ -166,23 +182,22 @@ def pull_back(
     """Gradients of the matching loss (plus a penalty) through a trajectory that `student_rollout` made.
 
     Args:
-        student: as in the rollout.
+        loop: as in the rollout.
         rollout: what it returned.
         target: theta* [P].
-        inputs: as in the rollout.
-        steps: as in the rollout.
-        rate: as in the rollout.
         propagate: exact if true; TESLA's gradient if false (theta_i held constant inside g_i).
         penalty: on the inner gradients.
         learn_labels: whether the labels get a gradient.
 
     """
-    rate = rate.detach().to(target)
+    student, inputs, steps = loop.student, loop.inputs, loop.steps
+    rate = loop.rate.detach().to(target)
     difference = rollout.thetas[-1] - target
     scale = (rollout.thetas[0] - target).square().sum()
     adjoint = 2 * difference / scale
     of_images, of_rate = torch.zeros_like(inputs.images), torch.zeros_like(rate)
     of_labels = torch.zeros_like(inputs.labels) if learn_labels else None
+    penalised: list[Tensor] = []
     for i in reversed(range(len(steps))):
         leaf = inputs.images.detach()[steps[i].indices].requires_grad_()
         with torch.enable_grad():
@@ -201,9 +216,11 @@ def pull_back(
         if of_labels is not None and second.labels is not None:
             of_labels.index_add_(0, steps[i].indices, second.labels)
         of_rate -= adjoint @ second.gradient
+        if penalty is not None and (term := penalty.term(i, second.gradient, len(steps))) is not None:
+            penalised.append(term)
         if second.theta is not None:
             adjoint = adjoint + second.theta
-    return Pulled(difference.square().sum() / scale, of_images, of_rate, of_labels)
+    return Pulled(difference.square().sum() / scale, of_images, of_rate, of_labels, penalised)
 
 
 def _augmented(inputs: SyntheticInputs, step: InnerStep, leaf: Tensor) -> Tensor:

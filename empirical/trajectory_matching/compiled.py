@@ -6,6 +6,8 @@ which is <v, g>, and its reverse-mode derivative are compiled together. Forward 
 have a wrong mixed second derivative); `networks.elementary` writes out what the compiler makes slow loops of, too.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -6,6 +6,8 @@ after each epoch, a checksum a row. Only the rows asked for are read. It is writ
 renamed when it is whole, so a partial file is never read. No pickle.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import zlib
@@ -95,7 +97,7 @@ class ExpertFile:
     size: int
 
     @staticmethod
-    def open(path: Path) -> "ExpertFile":
+    def open(path: Path) -> ExpertFile:
         """Reads the header only.
 
         Raises:
@@ -145,14 +147,14 @@ class ExpertFile:
         theirs, ours = self.header["identity"], plain(identity)
         for key in {**ours, **theirs}:
             if theirs.get(key) != ours.get(key):
-                made, wanted = _excerpts(str(theirs.get(key)), str(ours.get(key)))
+                made, wanted = excerpts(str(theirs.get(key)), str(ours.get(key)))
                 raise BadExpert(
                     f"{self.path} was made with {key} = {made}, this run has {wanted}: "
                     "name another folder, or take the settings of those experts"
                 )
 
 
-def _excerpts(first: str, second: str, most: int = 60) -> tuple[str, str]:
+def excerpts(first: str, second: str, most: int = 60) -> tuple[str, str]:
     """Two different texts in a line each; of long ones the words from shortly before the first difference."""
     first, second = " ".join(first.split()), " ".join(second.split())
     if max(len(first), len(second)) <= most:

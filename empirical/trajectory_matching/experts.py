@@ -5,6 +5,8 @@ are trained many at once, epoch by epoch; after each epoch an expert's rows and 
 training goes on where it was and ends where an uninterrupted one ends.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -107,7 +109,7 @@ class ExpertPool:
     files: Sequence[ExpertFile]
 
     @staticmethod
-    def open(folder: Path, count: int, identity: dict[str, Any], epochs: int) -> "ExpertPool":
+    def open(folder: Path, count: int, identity: dict[str, Any], epochs: int) -> ExpertPool:
         """The first `count` experts of a folder, checked.
 
         Args:
@@ -222,9 +224,7 @@ class _Member:
 
 
 def _inputs(dataset: Dataset) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
-    """Training images, and what turns them into network inputs batch by batch: once for all where that is costly
-    and fits.
-    """
+    """Training images, and what makes network inputs of a batch of them; None where that is costly and done already."""
     images = dataset.train.images
     costly = dataset.preprocessing.describe()["kind"] != "normalisation"
     if costly and 4 * images.numel() < 2 << 30:
@@ -232,45 +232,66 @@ def _inputs(dataset: Dataset) -> tuple[Tensor, Callable[[Tensor], Tensor] | None
     return images, dataset.normalise
 
 
+@dataclass(frozen=True)
+class Order:
+    """Which experts a folder is to hold in the end.
+
+    Attributes:
+        folder: of the experts.
+        count: experts 0 .. count - 1 are to be there.
+        epochs: of those that are made.
+        seed: of all of them.
+        at_least: epochs that experts already there must have been trained; `epochs` if not given.
+
+    Raises:
+        ValueError: count or epochs below 1.
+
+    """
+
+    folder: Path
+    count: int
+    epochs: int
+    seed: int = 0
+    at_least: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.epochs < 1:
+            raise ValueError(f"at least 1 expert and 1 epoch are needed, not {self.count} and {self.epochs}")
+
+    @property
+    def needed(self) -> int:
+        """Epochs that any of them must have been trained."""
+        return self.epochs if self.at_least is None else self.at_least
+
+
 def train_experts(
     dataset: Dataset,
     choice: NetworkChoice,
     recipe: ExpertRecipe,
-    folder: Path,
-    count: int,
-    epochs: int,
-    seed: int = 0,
+    order: Order,
     *,
-    needed: int | None = None,
     at_once: int = AT_ONCE,
     quiet: bool = False,
 ) -> ExpertPool:
     """Makes the experts that a folder lacks; the caller holds its lock.
 
-    Expert i depends on `seed` and i alone, so experts can be added later. A training that was killed goes on.
+    Expert i depends on `order.seed` and i alone, so experts can be added later. A training that was killed goes on.
 
     Args:
         dataset: the real data, preprocessed.
         choice: the network.
         recipe: how it is trained.
-        folder: of the experts.
-        count: experts 0 .. count - 1 are to be there in the end.
-        epochs: of those that are made.
-        seed: of all of them.
-        needed: epochs that experts already there must have been trained at least; `epochs` if not given.
+        order: which, where, how long.
         at_once: trained side by side.
         quiet: no progress.
 
     Raises:
         BadExpert: the folder holds experts made otherwise, or too short ones; nothing is trained then.
-        ValueError: count or epochs below 1.
 
     """
-    if count < 1 or epochs < 1:
-        raise ValueError(f"at least 1 expert and 1 epoch are needed, not {count} and {epochs}")
-    needed = epochs if needed is None else needed
+    folder, count, epochs = order.folder, order.count, order.epochs
     own = plain(identity(dataset, choice, recipe))
-    missing = missing_experts(folder, count, own, needed)
+    missing = missing_experts(folder, count, own, order.needed)
     folder.mkdir(parents=True, exist_ok=True)
     images, prepare = _inputs(dataset) if missing else (dataset.train.images, None)
     strategy = parse_strategy(recipe.augmentation)
@@ -280,7 +301,7 @@ def train_experts(
             members = []
             for index in missing[start : start + at_once]:
                 network = networks.build(choice.name, dataset.shape, dataset.classes, **choice.variant)
-                members.append(_Member(folder, index, seed, network.to(dataset.device), own))
+                members.append(_Member(folder, index, order.seed, network.to(dataset.device), own))
             base = done
             nominal = flop(dataset, members[0].network, recipe, AT_ONCE, epochs)
             compiled = dataset.device.type == "cpu" and nominal >= training.COMPILE_FROM_FLOP
@@ -294,7 +315,7 @@ def train_experts(
                 reporter.update(done, {"accuracy": members[0].accuracies[-1]["test"]})
             for member in members:
                 member.finish(epochs)
-    return ExpertPool.open(folder, count, own, needed)
+    return ExpertPool.open(folder, count, own, order.needed)
 
 
 def _epoch(
@@ -308,13 +329,15 @@ def _epoch(
 ) -> None:
     training.train(
         [member.network for member in group],
-        images,
-        labels,
-        training.Recipe(1, recipe.rate, momentum=0.0, weight_decay=0.0, batch=recipe.batch),
+        training.Job(
+            images,
+            labels,
+            training.Recipe(1, recipe.rate, momentum=0.0, weight_decay=0.0, batch=recipe.batch),
+            augmentation=SiameseAugmentation(strategy) if strategy else None,
+            prepare=prepare,
+            descent=recipe.descent,
+        ),
         [member.generator for member in group],
-        augmentation=SiameseAugmentation(strategy) if strategy else None,
-        prepare=prepare,
-        descent=recipe.descent,
         # an expert's numbers must not depend on how many are trained beside it
         strategy="auto" if images.device.type != "cpu" else "threads",
         compiled=compiled,

@@ -5,6 +5,8 @@ ICLR 2024) differ in where the start epoch comes from, how experts were trained,
 what a label is, and which iterations count: all of it arguments here.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from empirical.matched import Matched, StepFailed
 from empirical.networks import Functional
 from empirical.synthetic import SyntheticSet
 from empirical.threads import one_thread_if
-from empirical.trajectory_matching.adjoint import InnerStep, SyntheticInputs, pull_back, student_rollout
+from empirical.trajectory_matching.adjoint import InnerLoop, InnerStep, SyntheticInputs, pull_back, student_rollout
 from empirical.trajectory_matching.experts import ExpertPool
 from empirical.trajectory_matching.penalty import InnerSteps, TrajectoryPenalty
 from empirical.trajectory_matching.starts import StartEpochs
@@ -26,7 +28,7 @@ from empirical.trajectory_matching.student import Student
 from shared import metric_names as metric
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Engine:
     """Numbers of one iteration.
 
@@ -57,8 +59,9 @@ class Engine:
 
 
 def draw_batches(generator: Generator, count: int, batch: int | None, steps: int) -> list[Tensor]:
-    """Indices of each inner step: chunks of a permutation of the set, permuted anew when exhausted; the last chunk of
-    a permutation may be short.
+    """Indices of each inner step: chunks of a permutation of the set, permuted anew when exhausted.
+
+    The last chunk of a permutation may be short.
     """
     if batch is None or batch >= count:
         return [torch.arange(count)] * steps
@@ -126,20 +129,13 @@ class TrajectoryMatching:
                 labels = self.functional(parameters, synthetic.images.detach()).softmax(1)
         inputs = SyntheticInputs(synthetic.images.detach(), labels, self.augmentation)
         inner = self._inner_steps(synthetic, generator)
+        loop = InnerLoop(self.student, inputs, inner, synthetic.learning_rate)
         penalty = TrajectoryPenalty(self.correction, step, engine.correction_steps, self.functional.unflatten)
         learn = synthetic.label_kind == "logits"
         with one_thread_if(engine.small):
-            rollout = student_rollout(self.student, start, inputs, inner, synthetic.learning_rate)
+            rollout = student_rollout(loop, start)
             pulled = pull_back(
-                self.student,
-                rollout,
-                target,
-                inputs,
-                inner,
-                synthetic.learning_rate,
-                propagate=engine.propagate,
-                penalty=penalty,
-                learn_labels=learn,
+                loop, rollout, target, propagate=engine.propagate, penalty=penalty, learn_labels=learn
             )
         half = 0.5 if engine.half_gradient else 1.0
         gradients = {"images": half * pulled.images, "learning_rate": pulled.rate}
@@ -161,7 +157,7 @@ class TrajectoryMatching:
         }
         if accept is not None:
             metrics[metric.SKIPPED] = (~accept).float()
-        return Matched(pulled.loss + penalty.value(), gradients, metrics, accept)
+        return Matched(pulled.loss + penalty.value(pulled.penalised), gradients, metrics, accept)
 
     def _inner_steps(self, synthetic: SyntheticSet, generator: Generator) -> list[InnerStep]:
         device, size = synthetic.images.device, synthetic.shape[1:]

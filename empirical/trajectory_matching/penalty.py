@@ -6,6 +6,8 @@
 lambda / N g_i / |g_i|. A loop that unrolls its graph adds `lambda * R` itself, or calls the correction on each g_i.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -48,7 +50,6 @@ class TrajectoryPenalty:
             raise ValueError(f"a correction over {correction.parameters!r} needs to know the parameters' shapes")
         self.correction, self.iteration, self.inner_steps = correction, iteration, inner_steps
         self._unflatten = unflatten if correction.parameters != "all" else None
-        self._found: list[Tensor] = []
 
     def share(self, i: int, steps: int) -> float:
         """Weight of inner step i of `steps` in R."""
@@ -58,18 +59,23 @@ class TrajectoryPenalty:
 
     def cotangent(self, i: int, gradient: Tensor, steps: int) -> Tensor | None:
         """Derivative of lambda R in g_i [P]; None if lambda is 0 or the step does not count."""
-        share = self.share(i, steps)
-        if share == 0 or self.correction.coefficient_at(self.iteration) == 0:
+        if not self._counts(i, steps):
             return None
-        parts = self._unflatten(gradient) if self._unflatten is not None else [gradient]
-        found = self.correction.cotangent(parts, self.iteration, share)
-        norm = self.correction.last_norm
-        if norm is not None:
-            self._found.append(share * norm**self.correction.power)
+        found = self.correction.cotangent(self._parts(gradient), self.iteration, self.share(i, steps))
         return None if found is None else torch.cat([part.flatten() for part in found])
 
-    def value(self) -> Tensor | float:
-        """Lambda R of the steps asked for so far."""
-        if not self._found:
-            return 0.0
-        return self.correction.coefficient_at(self.iteration) * torch.stack(self._found).sum()
+    def term(self, i: int, gradient: Tensor, steps: int) -> Tensor | None:
+        """The term of g_i [P] in R, a scalar; None if lambda is 0 or the step does not count."""
+        if not self._counts(i, steps):
+            return None
+        return self.share(i, steps) * self.correction.norm(self._parts(gradient)) ** self.correction.power
+
+    def value(self, terms: Sequence[Tensor]) -> Tensor | float:
+        """Lambda R from the terms of all steps that count; 0 if none does."""
+        return self.correction.coefficient_at(self.iteration) * torch.stack(list(terms)).sum() if terms else 0.0
+
+    def _counts(self, i: int, steps: int) -> bool:
+        return self.share(i, steps) != 0 and self.correction.coefficient_at(self.iteration) != 0
+
+    def _parts(self, gradient: Tensor) -> Sequence[Tensor]:
+        return self._unflatten(gradient) if self._unflatten is not None else [gradient]

@@ -1,6 +1,10 @@
-"""The score of a run from its evaluation points: the maximum (as published, which selects on the test set), the last,
-and the one that held-out training images choose.
+"""The score of a run from its evaluation points.
+
+Three of them: the maximum (as published, which selects on the test set), the last, and the one that held-out training
+images choose.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

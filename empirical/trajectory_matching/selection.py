@@ -1,7 +1,8 @@
-"""DATM's start: real images that an expert classifies correctly, and the experts' logits as labels (Guo et al., ICLR
-2024).
-"""
+"""DATM's start: real images that an expert gets right, the experts' logits as labels (Guo et al., ICLR 2024)."""
 
+from __future__ import annotations
+
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -14,8 +15,9 @@ from empirical.synthetic import SyntheticSet, from_selection
 from empirical.trajectory_matching.experts import ExpertPool
 
 
-def _last(pool: ExpertPool, index: int, network: nn.Module) -> nn.Module:
-    file = pool.files[index]
+def _last(pool: ExpertPool, index: int, template: nn.Module) -> nn.Module:
+    """A network of the template's architecture at an expert's last snapshot."""
+    file, network = pool.files[index], copy.deepcopy(template)
     (row,) = file.rows(file.snapshots - 1)
     with torch.no_grad():
         for p, value in zip(network.parameters(), Functional(network).unflatten(row), strict=True):

@@ -11,6 +11,8 @@ With w the parameters of a network and one mini-batch for both gradients (Du et 
 alpha = 0 is adaptive SAM; alpha = 0 and rho -> 0 is SGD. Norms are over all parameters of a network.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -4,6 +4,8 @@ The norm of the inner gradients depends strongly on the start epoch that an iter
 the same all along a run, which shows what the set itself does (Figure 1(c) of arXiv 2408.12483).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import torch

@@ -1,5 +1,7 @@
 """Where on an expert's trajectory a student starts: epochs low, ..., bound - 1, the bound fixed or growing."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch

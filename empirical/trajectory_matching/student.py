@@ -5,6 +5,8 @@ the derivatives of <v, g> in the parameters, the images and the labels. How they
 `Eager` (double backward), `Chunked` (the same, a few images at a time), or `compiled.Compiled`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol

@@ -8,7 +8,7 @@ from empirical import networks
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import WITHOUT_FLIP, SiameseAugmentation
 from empirical.networks import Functional
-from empirical.trajectory_matching.adjoint import InnerStep, SyntheticInputs, pull_back, student_rollout
+from empirical.trajectory_matching.adjoint import InnerLoop, InnerStep, SyntheticInputs, pull_back, student_rollout
 from empirical.trajectory_matching.method import draw_batches
 from empirical.trajectory_matching.penalty import TrajectoryPenalty
 from empirical.trajectory_matching.student import Eager, TrainingLoss
@@ -63,16 +63,13 @@ class Problem:
 
     def pulled(self, coefficient=None, propagate=True):
         inputs = SyntheticInputs(self.images, self.labels, AUGMENTATION)
-        student = Eager(self.loss)
-        rollout = student_rollout(student, self.start, inputs, self.steps, self.rate)
+        loop = InnerLoop(Eager(self.loss), inputs, self.steps, self.rate)
+        rollout = student_rollout(loop, self.start)
         penalty = None if coefficient is None else TrajectoryPenalty(SampleDifficultyCorrection(coefficient))
         return pull_back(
-            student,
+            loop,
             rollout,
             self.target,
-            inputs,
-            self.steps,
-            self.rate,
             propagate=propagate,
             penalty=penalty,
             learn_labels=self.kind == "logits",
@@ -144,4 +141,6 @@ def test_correction_of_one_inner_step(inner, row):
     found = [penalty.cotangent(i, g, 3) for i in range(3)]
     assert torch.allclose(found[row], 0.5 * g / 5)
     assert sum(f is not None for f in found) == 1
-    assert float(penalty.value()) == pytest.approx(2.5)
+    terms = [penalty.term(i, g, 3) for i in range(3)]
+    assert [t is not None for t in terms] == [f is not None for f in found]
+    assert float(penalty.value([t for t in terms if t is not None])) == pytest.approx(2.5)

@@ -26,8 +26,11 @@ def vector(gradients):
 def test_one_gradient_is_lambda_times_its_norm_over_all_parameters():
     sdc, gradients = SampleDifficultyCorrection(0.5), leaves()
     assert sdc(gradients, 3).item() == pytest.approx(0.5 * vector(gradients).norm().item(), rel=1e-14)
-    assert sdc.last_norm == pytest.approx(vector(gradients).norm().item(), rel=1e-14)
-    assert not sdc.last_norm.requires_grad
+    penalty, norm = sdc.measured(gradients, 3)
+    assert torch.equal(penalty, sdc(gradients, 3))
+    assert norm == pytest.approx(vector(gradients).norm().item(), rel=1e-14)
+    assert not norm.requires_grad
+    assert torch.equal(norm, sdc.norm([g.detach() for g in gradients]))
 
 
 def test_classes_are_summed_and_a_class_axis_equals_a_list_of_lists():
@@ -39,7 +42,7 @@ def test_classes_are_summed_and_a_class_axis_equals_a_list_of_lists():
     assert by_mark.item() == pytest.approx(2 * sum(each), rel=1e-14)
     assert torch.equal(by_mark, by_argument)
     assert torch.equal(by_mark, by_list)
-    assert sdc.last_norm == pytest.approx(sum(each) / 3, rel=1e-14)
+    assert sdc.measured(Gradients(stacked, 1)).norm == pytest.approx(sum(each) / 3, rel=1e-14)
     mean = SampleDifficultyCorrection(2.0, over_classes="mean")(Gradients(stacked, 1))
     assert mean.item() == pytest.approx(2 * sum(each) / 3, rel=1e-14)
 
@@ -112,7 +115,7 @@ def test_coefficient_zero_adds_no_graph_and_still_measures():
     value = sdc(gradients)
     assert value == 0
     assert not value.requires_grad
-    assert sdc.last_norm > 0
+    assert sdc.measured(gradients).norm > 0
 
 
 def test_forgotten_graph_is_an_error():

@@ -4,7 +4,17 @@ import math
 import pytest
 import torch
 
-from empirical.distillation import CHECKPOINT, Diverged, Interrupted, OtherRun, Schedule, Step, distil
+from empirical.distillation import (
+    CHECKPOINT,
+    Distillation,
+    Diverged,
+    Interrupted,
+    Measurement,
+    OtherRun,
+    Schedule,
+    Step,
+    distil,
+)
 from empirical.matched import Matched
 from empirical.synthetic import SyntheticSet
 
@@ -44,18 +54,19 @@ def start():
 
 
 def go(method, folder, *, identity=None, resume=False, schedule=EAGER, **options):
-    return distil(
-        method,
-        start(),
-        torch.Generator().manual_seed(0),
-        {"images": Step(0.1, 0.5)},
-        folder,
-        identity or {"ipc": 1},
+    task = Distillation(
+        method=method,
+        start=start(),
+        generator=torch.Generator().manual_seed(0),
+        steps={"images": Step(0.1, 0.5)},
+        folder=folder,
+        identity=identity or {"ipc": 1},
         resume=resume,
         schedule=schedule,
         quiet=True,
         **options,
     )
+    return distil(task)
 
 
 def rows(folder):
@@ -80,7 +91,11 @@ def test_it_is_sgd_with_momentum_for_exactly_the_steps_of_the_method(tmp_path):
 
 def test_the_start_is_not_changed(tmp_path):
     begin = start()
-    distil(Quadratic(), begin, torch.Generator(), {"images": Step(0.1)}, tmp_path, {}, quiet=True)
+    task = Distillation(
+        method=Quadratic(), start=begin, generator=torch.Generator(), steps={"images": Step(0.1)}, folder=tmp_path,
+        identity={}, quiet=True,
+    )  # fmt: skip
+    distil(task)
     assert torch.equal(begin.images, torch.ones(2, 1, 2, 2))
 
 
@@ -158,6 +173,6 @@ def test_the_probe_comes_before_along_and_after(tmp_path):
         seen.append(done)
         return {"mean": float(synthetic.images.mean())}
 
-    go(Quadratic(steps=5), tmp_path, schedule=Schedule(probe_every=2), probe=probe)
+    go(Quadratic(steps=5), tmp_path, schedule=Schedule(), measurements=[Measurement(probe, 2), Measurement(probe, 0)])
     assert seen == [0, 2, 4, 5]
     assert [row["step"] for row in rows(tmp_path) if "mean" in row] == [0, 2, 4, 5]

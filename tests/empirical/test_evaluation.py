@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from empirical import coresets, evaluate, synthetic
+from empirical import coresets, evaluate, networks, synthetic
 from empirical.coresets import Forgetting, ForgettingCounter, Herding, by_score, herd
 from empirical.data.augmentation import WITH_FLIP, WITHOUT_FLIP
 from empirical.data.datasets import Dataset, Split, load
@@ -267,3 +267,13 @@ def test_other_data_are_refused(stored: tuple[Path, list[float]], capsys: pytest
     synthetic.save(run, held)
     assert evaluate.main([str(run)]) == 2
     assert evaluate.main([str(run / "absent")]) == 2
+
+
+def test_asking_a_network_leaves_it_in_its_mode() -> None:
+    network = networks.build("convnet", (1, 8, 8), 10, width=4, depth=1, norm="batch").train()
+    network.blocks[0].norm.eval()
+    before = [module.training for module in network.modules()]
+    images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    said = logits(network, images)
+    assert [module.training for module in network.modules()] == before
+    assert torch.equal(said, logits(network.eval(), images))

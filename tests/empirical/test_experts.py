@@ -8,7 +8,7 @@ import torch
 
 from empirical import networks
 from empirical.data.datasets import load
-from empirical.distillation import Diverged, Step, distil
+from empirical.distillation import Distillation, Diverged, Step, distil
 from empirical.evaluation import NetworkChoice
 from empirical.experiment.families import names
 from empirical.experiment.resolve import resolve, with_preset
@@ -18,7 +18,7 @@ from empirical.settings.settings import Settings
 from empirical.settings.trajectory_presets import row
 from empirical.synthetic import SyntheticSet
 from empirical.trajectory_matching.expert_file import BadExpert, ExpertFile, file_of, write
-from empirical.trajectory_matching.experts import ExpertPool, ExpertRecipe, train_experts
+from empirical.trajectory_matching.experts import ExpertPool, ExpertRecipe, Order, train_experts
 from empirical.trajectory_matching.experts import identity as identity_of
 from empirical.trajectory_matching.scores import scores, skipped_share
 from empirical.trajectory_matching.selection import correct_images, mean_logits
@@ -65,7 +65,7 @@ def test_gsam_limits_and_stacks():
 @pytest.mark.parametrize("kind", ["sgd", "flat"])
 def test_experts_are_distinct_and_resume_bit_for_bit(digits, tmp_path, kind, monkeypatch):
     recipe = ExpertRecipe(kind, augmentation="crop_scale", batch=50)
-    whole = train_experts(digits, CHOICE, recipe, tmp_path / "a", 2, 3, quiet=True)
+    whole = train_experts(digits, CHOICE, recipe, Order(tmp_path / "a", 2, 3), quiet=True)
     rows = whole.files[0].rows(0, 1, 2, 3)
     assert all((p - q).norm() > 1e-3 for p, q in pairwise(rows))
     assert len(whole.files[0].header["accuracies"]) == 4
@@ -81,17 +81,17 @@ def test_experts_are_distinct_and_resume_bit_for_bit(digits, tmp_path, kind, mon
 
     monkeypatch.setattr(module, "_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
-        train_experts(digits, CHOICE, recipe, tmp_path / "b", 2, 3, quiet=True)
+        train_experts(digits, CHOICE, recipe, Order(tmp_path / "b", 2, 3), quiet=True)
     assert not list((tmp_path / "b").glob("*.safetensors"))
     monkeypatch.setattr(module, "_epoch", original)
-    again = train_experts(digits, CHOICE, recipe, tmp_path / "b", 2, 3, quiet=True)
+    again = train_experts(digits, CHOICE, recipe, Order(tmp_path / "b", 2, 3), quiet=True)
     for first, second in zip(whole.files, again.files, strict=True):
         assert all(torch.equal(p, q) for p, q in zip(first.rows(0, 3), second.rows(0, 3), strict=True))
 
 
 def test_other_experts_are_refused_with_both_values(digits, tmp_path):
     recipe = ExpertRecipe(batch=50)
-    train_experts(digits, CHOICE, recipe, tmp_path, 1, 1, quiet=True)
+    train_experts(digits, CHOICE, recipe, Order(tmp_path, 1, 1), quiet=True)
     own = identity_of(digits, CHOICE, recipe)
     ExpertPool.open(tmp_path, 1, own, 1)
     with pytest.raises(BadExpert, match=r"rate = 0\.01, this run has 0\.1"):
@@ -183,7 +183,11 @@ def run_scripted(found, folder, **options):
         torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), 2, learning_rate=torch.tensor(0.1)
     )
     steps = {"images": Step(1.0, 0.5, average=0.5), "learning_rate": Step(1.0, 0.0, above=0.0, **options)}
-    return distil(Scripted(found), start, torch.Generator(), steps, folder, {}, quiet=True)
+    task = Distillation(
+        method=Scripted(found), start=start, generator=torch.Generator(), steps=steps, folder=folder, identity={},
+        quiet=True,
+    )  # fmt: skip
+    return distil(task)
 
 
 def test_average_and_skipped_steps(tmp_path):
@@ -230,15 +234,15 @@ def test_whether_to_compile_is_asked_of_the_whole_training(digits, tmp_path, mon
     monkeypatch.setattr(module.training, "COMPILE_FROM_FLOP", whole if worth_it else 1.01 * whole)
     monkeypatch.setattr(module.training, "train", lambda *arguments, **options: seen.append(options["compiled"]))
     for count in (1, 3):
-        train_experts(digits, CHOICE, recipe, tmp_path / str(count), count, 2, quiet=True)
+        train_experts(digits, CHOICE, recipe, Order(tmp_path / str(count), count, 2), quiet=True)
     assert seen == [worth_it] * 4
 
 
 def test_long_values_that_differ_are_told_by_where_they_differ():
-    from empirical.trajectory_matching.expert_file import _excerpts
+    from empirical.trajectory_matching.expert_file import excerpts
 
-    assert _excerpts("sgd", "flat") == ("sgd", "flat")
-    first, second = _excerpts("same " * 50 + "instance" + " end" * 50, "same " * 50 + "batch" + " end" * 50)
+    assert excerpts("sgd", "flat") == ("sgd", "flat")
+    first, second = excerpts("same " * 50 + "instance" + " end" * 50, "same " * 50 + "batch" + " end" * 50)
     assert "instance" in first
     assert "batch" in second
     assert max(len(first), len(second)) < 80

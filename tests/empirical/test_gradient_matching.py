@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from empirical import networks, synthetic
-from empirical.correction import SampleDifficultyCorrection
+from empirical.correction import Measured, SampleDifficultyCorrection
 from empirical.data.augmentation import WITHOUT_FLIP, SiameseAugmentation
 from empirical.data.datasets import load
 from empirical.experiment import families
@@ -201,11 +201,10 @@ def run(digits, coefficient, steps, *, measure_pull=True, loss=None, loops=None,
 
 def test_coefficient_zero_is_the_plain_method_bit_for_bit(digits):
     class Plain:
-        last_norm = None
         coefficient_at = staticmethod(lambda step: 0.0)
 
-        def __call__(self, gradients, step):
-            return torch.zeros(())
+        def measured(self, gradients, step):
+            return Measured(torch.zeros(()), torch.zeros(()))
 
     corrected, _ = run(digits, 0.0, 3)
     network = networks.build("convnet", digits.shape, 10, width=8, depth=2)

@@ -97,15 +97,14 @@ def _cut(begun: Experiment, steps: int) -> None:
     """Leaves what a kill leaves after so many steps: the checkpoint of that step and more metrics."""
     from empirical import distillation
 
-    arguments = dict(
-        gradient_matching._distillation(begun, gradient_matching._matching(begun), begun.probe())
-    )
-    arguments["schedule"] = distillation.Schedule(checkpoint_seconds=0)
+    method = gradient_matching._matching(begun)
+    task = gradient_matching._distillation(begun, method, begun.probes())
+    task = replace(task, schedule=distillation.Schedule(checkpoint_seconds=0))
     with distillation.Interruption() as interruption:
-        running = distillation.lane(**arguments, interruption=interruption)
+        running = distillation.lane(task, interruption)
         request = next(running)
         for _ in range(steps):
-            request = running.send(arguments["method"].step(*request))
+            request = running.send(method.step(*request))
         running.close()
     assert (begun.folder / CHECKPOINT).exists()
 

@@ -21,7 +21,7 @@ from empirical.gradient_matching.method import GradientMatching, Loops
 from empirical.gradient_matching.methods import GradientMatchingLoss
 from empirical.gradient_matching.schedule import WarmUp
 from empirical.networks import Functional
-from empirical.training import Recipe, train
+from empirical.training import Job, Recipe, train
 from empirical.trajectory_matching.experts import ExpertPool
 from empirical.trajectory_matching.method import Engine, TrajectoryMatching
 from empirical.trajectory_matching.student import Chunked, Eager, TrainingLoss
@@ -168,7 +168,7 @@ def test_a_trajectory_iteration_never_waits(on_gpu, propagate, kind, chunk):
         functional,
         Chunked(student, chunk) if chunk else student,
         First(),
-        Engine(1, syn_steps=2, expert_epochs=1, batch_syn=15, propagate=propagate, skip_above=1.0),
+        Engine(iterations=1, syn_steps=2, expert_epochs=1, batch_syn=15, propagate=propagate, skip_above=1.0),
         SampleDifficultyCorrection(0.01),
         SiameseAugmentation(WITHOUT_FLIP),
     )
@@ -188,7 +188,7 @@ def test_evaluation_networks_train_without_waiting(on_gpu, norm):
     trained = [network(on_gpu, norm=norm) for _ in range(2)]
     with Watch() as watch:
         augmentation = SiameseAugmentation(WITHOUT_FLIP)
-        train(trained, images, labels, Recipe(2, batch=16), [rng(), rng()], augmentation=augmentation)
+        train(trained, Job(images, labels, Recipe(2, batch=16), augmentation=augmentation), [rng(), rng()])
     assert watch.waits == []
 
 

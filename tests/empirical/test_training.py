@@ -11,7 +11,7 @@ from empirical.data.augmentation import WITHOUT_FLIP, SiameseAugmentation
 from empirical.data.condensation_augmentation import CondensationAugmentation
 from empirical.network_cost import measure
 from empirical.networks import build
-from empirical.training import STRATEGIES, Recipe, Strategy, choose, halved, published, train
+from empirical.training import STRATEGIES, Job, Recipe, Strategy, choose, halved, published, train
 from empirical.training_gradient import BatchGradient, even_sizes
 
 SHAPE = (1, 12, 12)
@@ -60,7 +60,7 @@ def test_equals_the_frameworks_optimiser_with_a_new_one_at_the_drop() -> None:
     x, y = images()
     (ours,), (reference,) = convnets(1), convnets(1)
     recipe = published(8)
-    train([ours], x, y, recipe, [generator(0)])
+    train([ours], Job(x, y, recipe), [generator(0)])
     for epoch in range(9):
         if epoch in (0, 6):  # E // 2 + 1 = 5 is the last at the full rate
             rate = 0.01 if epoch == 0 else 0.001
@@ -76,7 +76,7 @@ def test_every_image_once_an_epoch_in_batches_with_a_short_last_one() -> None:
     seen: list[list[int]] = []
     (network,) = convnets(1)
     recipe = Recipe(3, batch=10)
-    train([network], x, y, recipe, [generator(0)], observe=lambda k, i, logits: seen.append(i.tolist()))
+    train([network], Job(x, y, recipe, observe=lambda k, i, logits: seen.append(i.tolist())), [generator(0)])
     assert [len(batch) for batch in seen] == [10, 10, 3] * 3
     epochs = [[i for batch in seen[3 * e : 3 * e + 3] for i in batch] for e in range(3)]
     assert all(sorted(order) == list(range(23)) for order in epochs) and epochs[0] != epochs[1]
@@ -88,7 +88,7 @@ def test_observed_logits_are_those_of_the_step() -> None:
     (network,) = convnets(1)
     before = network(x).detach()
     said: list[Tensor] = []
-    train([network], x, y, Recipe(1), [generator(0)], observe=lambda k, i, logits: said.append(logits))
+    train([network], Job(x, y, Recipe(1), observe=lambda k, i, logits: said.append(logits)), [generator(0)])
     torch.testing.assert_close(said[0], before)
 
 
@@ -109,10 +109,10 @@ def test_at_once_equals_one_by_one(
     x, y = images()
     recipe = Recipe(4, learning_rate=0.05, batch=12, full_rate_epochs=2)
     together, alone = make(3), make(3)
-    options: dict[str, object] = {"augmentation": augmentation}
-    train(together, x, y, recipe, [generator(i) for i in range(3)], strategy=strategy, **options)  # type: ignore[arg-type]
+    job = Job(x, y, recipe, augmentation=augmentation)  # type: ignore[arg-type]
+    train(together, job, [generator(i) for i in range(3)], strategy=strategy)
     for i, network in enumerate(alone):
-        train([network], x, y, recipe, [generator(i)], **options)  # type: ignore[arg-type]
+        train([network], job, [generator(i)])
     assert torch.get_num_threads() == 2
     torch.testing.assert_close(flat(together), flat(alone), rtol=1e-9, atol=1e-11)
     assert not torch.equal(flat(together)[0], flat(together)[1])
@@ -124,7 +124,7 @@ def test_same_seeds_same_bits() -> None:
     for _ in range(2):
         networks = convnets(3, torch.float32)
         seeds = [generator(i) for i in range(3)]
-        train(networks, x, y, Recipe(3, batch=8), seeds, augmentation=AUGMENTATIONS["siamese"])
+        train(networks, Job(x, y, Recipe(3, batch=8), augmentation=AUGMENTATIONS["siamese"]), seeds)
         results.append(flat(networks))
     assert torch.equal(*results)
 
@@ -132,11 +132,11 @@ def test_same_seeds_same_bits() -> None:
 def test_soft_labels_that_are_hard_change_nothing() -> None:
     x, y = images()
     hard, soft = convnets(1), convnets(1)
-    train(hard, x, y, Recipe(3), [generator(0)])
-    train(soft, x, functional.one_hot(y).double(), Recipe(3), [generator(0)])
+    train(hard, Job(x, y, Recipe(3)), [generator(0)])
+    train(soft, Job(x, functional.one_hot(y).double(), Recipe(3)), [generator(0)])
     torch.testing.assert_close(flat(hard), flat(soft), rtol=1e-12, atol=1e-14)
     stacked = convnets(2)
-    train(stacked, x, functional.one_hot(y).double(), Recipe(3), [generator(0)] * 2, strategy="stacked")
+    train(stacked, Job(x, functional.one_hot(y).double(), Recipe(3)), [generator(0)] * 2, strategy="stacked")
     torch.testing.assert_close(flat(stacked)[:1], flat(hard), rtol=1e-9, atol=1e-12)
 
 
@@ -144,15 +144,15 @@ def test_prepare_turns_stored_images_into_inputs_batch_by_batch() -> None:
     x, y = images()
     stored = (x * 20 + 128).clamp(0, 255).to(torch.uint8)
     plain, prepared = convnets(1), convnets(1)
-    train(plain, stored.double() / 100, y, Recipe(2, batch=7), [generator(0)])
-    train(prepared, stored, y, Recipe(2, batch=7), [generator(0)], prepare=lambda part: part.double() / 100)
+    train(plain, Job(stored.double() / 100, y, Recipe(2, batch=7)), [generator(0)])
+    train(prepared, Job(stored, y, Recipe(2, batch=7), prepare=lambda part: part.double() / 100), [generator(0)])
     assert torch.equal(flat(plain), flat(prepared))
 
 
 def test_batch_norm_sees_whole_batches_and_moves_its_statistics() -> None:
     x, y = images()
     ours, reference = convnets(1, norm="batch"), convnets(1, norm="batch")
-    train(ours, x, y, Recipe(2, momentum=0, weight_decay=0), [generator(0)])
+    train(ours, Job(x, y, Recipe(2, momentum=0, weight_decay=0)), [generator(0)])
     optimiser = torch.optim.SGD(reference[0].parameters(), 0.01)
     reference[0].train()
     for _ in range(2):
@@ -169,8 +169,13 @@ def test_epoch_hook_and_progress() -> None:
         calls: list[tuple[int, int]] = []
         done: list[int] = []
         train(
-            convnets(2), x, y, Recipe(3), [generator(0), generator(1)], strategy=strategy,
-            after_epoch=lambda k, epoch, _, calls=calls: calls.append((k, epoch)), progress=done.append,
+            convnets(2),
+            Job(
+                x, y, Recipe(3), after_epoch=lambda k, epoch, _, calls=calls: calls.append((k, epoch)),
+                progress=done.append,
+            ),
+            [generator(0), generator(1)],
+            strategy=strategy,
         )  # fmt: skip
         assert sorted(calls) == [(k, e) for k in range(2) for e in range(3)] and sum(done) == 6
 
@@ -191,7 +196,7 @@ def test_micro_batches_sum_to_the_gradient_of_the_batch(monkeypatch: pytest.Monk
 def test_a_compiler_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = images()
     plain, other = convnets(1), convnets(1)
-    train(plain, x, y, Recipe(2), [generator(0)], compiled=False)
+    train(plain, Job(x, y, Recipe(2)), [generator(0)], compiled=False)
 
     def broken() -> Callable[..., None]:
         def fail(*_: object) -> None:
@@ -200,7 +205,7 @@ def test_a_compiler_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
         return fail
 
     monkeypatch.setattr("empirical.training_gradient._compiled_forward", broken)
-    train(other, x, y, Recipe(2), [generator(0)], compiled=True)
+    train(other, Job(x, y, Recipe(2)), [generator(0)], compiled=True)
     assert torch.equal(flat(plain), flat(other))
 
 
@@ -210,8 +215,8 @@ def test_compiled_equals_plain() -> None:
     x, y = images()
     plain, compiled = convnets(3), convnets(3)
     seeds = [[generator(i) for i in range(3)] for _ in range(2)]
-    train(plain, x, y, Recipe(3, batch=12), seeds[0], compiled=False)
-    train(compiled, x, y, Recipe(3, batch=12), seeds[1], compiled=True)
+    train(plain, Job(x, y, Recipe(3, batch=12)), seeds[0], compiled=False)
+    train(compiled, Job(x, y, Recipe(3, batch=12)), seeds[1], compiled=True)
     torch.testing.assert_close(flat(plain), flat(compiled), rtol=1e-9, atol=1e-11)
 
 
@@ -225,13 +230,13 @@ def test_choice_of_strategy() -> None:
 def test_bad_input_is_refused() -> None:
     x, y = images()
     with pytest.raises(ValueError, match="as many generators"):
-        train(convnets(2), x, y, Recipe(1), [generator(0)])
+        train(convnets(2), Job(x, y, Recipe(1)), [generator(0)])
     with pytest.raises(ValueError, match="30 images and 29 labels"):
-        train(convnets(1), x, y[:-1], Recipe(1), [generator(0)])
+        train(convnets(1), Job(x, y[:-1], Recipe(1)), [generator(0)])
     with pytest.raises(ValueError, match="cannot be stacked"):
-        train(convnets(2, norm="batch"), x, y, Recipe(1), [generator(0)] * 2, strategy="stacked")
+        train(convnets(2, norm="batch"), Job(x, y, Recipe(1)), [generator(0)] * 2, strategy="stacked")
     with pytest.raises(ValueError, match="valid: auto"):
-        train(convnets(1), x, y, Recipe(1), [generator(0)], strategy="vmap")  # type: ignore[arg-type]
+        train(convnets(1), Job(x, y, Recipe(1)), [generator(0)], strategy="vmap")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="learning rate must be positive"):
         Recipe(1, learning_rate=-0.1)
     with pytest.raises(ValueError, match="epochs must be"):

@@ -12,7 +12,7 @@ import torch
 from empirical import networks
 from empirical.correction import SampleDifficultyCorrection
 from empirical.networks import Functional
-from empirical.trajectory_matching.adjoint import InnerStep, SyntheticInputs, pull_back, student_rollout
+from empirical.trajectory_matching.adjoint import InnerLoop, InnerStep, SyntheticInputs, pull_back, student_rollout
 from empirical.trajectory_matching.penalty import TrajectoryPenalty
 from empirical.trajectory_matching.student import Chunked, Eager, TrainingLoss
 
@@ -71,20 +71,17 @@ def golden(request):
     ids=["exact", "exact + SDC", "TESLA", "TESLA + SDC"],
 )
 def test_gradients(golden, prefix, propagate, corrected, chunk):
-    student = golden.student(chunk)
-    rollout = student_rollout(student, golden.start, golden.inputs, golden.steps, golden.rate)
+    loop = InnerLoop(golden.student(chunk), golden.inputs, golden.steps, golden.rate)
+    rollout = student_rollout(loop, golden.start)
     golden.agrees(rollout.losses, "inner_losses")
     golden.agrees(rollout.norms, "inner_grad_norms")
     golden.agrees(rollout.norms.mean(), "sdc_mean_gradient_norm")
     coefficient = float(golden.data["sdc_coefficient"])
     penalty = TrajectoryPenalty(SampleDifficultyCorrection(coefficient)) if corrected else None
     pulled = pull_back(
-        student,
+        loop,
         rollout,
         golden.target,
-        golden.inputs,
-        golden.steps,
-        golden.rate,
         propagate=propagate,
         penalty=penalty,
         learn_labels=golden.soft,
@@ -95,4 +92,4 @@ def test_gradients(golden, prefix, propagate, corrected, chunk):
     if golden.soft:
         golden.agrees(pulled.labels, f"{prefix}grad_label_logits")
     if penalty is not None:
-        assert penalty.value() == pytest.approx(coefficient * float(rollout.norms.mean()), rel=1e-12)
+        assert penalty.value(pulled.penalised) == pytest.approx(coefficient * float(rollout.norms.mean()), rel=1e-12)

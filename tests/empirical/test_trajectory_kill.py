@@ -32,9 +32,9 @@ make.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0,
 save, pull_back = distillation._save, make.TrajectoryMatching.step
 
 
-def seldom(folder, state, *more):
+def seldom(task, state):
     if state.done == {SAVED}:
-        save(folder, state, *more)
+        save(task, state)
 
 
 def killed(self, synthetic, generator, step):
