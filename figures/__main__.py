@@ -18,8 +18,7 @@ from typing import Annotated
 import tyro
 
 from figures import registry
-from figures.desk import Desk
-from figures.simulated import Effort
+from figures.desk import Desk, Effort
 from figures.style import make_writable
 from shared.arguments import read_arguments
 from shared.command import command, leave

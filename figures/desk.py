@@ -8,10 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from figures.simulated import Effort
+import numpy as np
+from numpy.typing import NDArray
+
 from shared.progress import Report, reporting
 
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is simulated."""
+
+    dimension: int = 200
+    trials: int = 100
+    alphas: int = 20
+    seed: int = 0
+    workers: int | None = None
+
+    def grid(self) -> NDArray[np.float64]:
+        """Kept samples per dimension, 0.1 to 10, such that alpha D / 2 is a whole number (both sizes agree)."""
+        wanted = np.geomspace(0.1, 10.0, self.alphas)
+        half = self.dimension // 2
+        return np.unique(np.maximum(np.round(wanted * half), 1.0)) / half
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import theory
+from figures.desk import Effort
 from shared.atomic import write_atomically
 from theory import Simulation, simulate
 
@@ -41,23 +42,6 @@ class Strategy:
         """Where finite-size bias is many times 1/D: hard, few, perfect probe, near the transition at alpha = 2."""
         few = self.keep == "hard" and self.fraction <= 0.2 and self.degrees == 0.0
         return few & (alpha > 1.2) & (alpha < 3.2)
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is simulated."""
-
-    dimension: int = 200
-    trials: int = 100
-    alphas: int = 20
-    seed: int = 0
-    workers: int | None = None
-
-    def grid(self) -> NDArray[np.float64]:
-        """Kept samples per dimension, 0.1 to 10, such that alpha D / 2 is a whole number (both sizes agree)."""
-        wanted = np.geomspace(0.1, 10.0, self.alphas)
-        half = self.dimension // 2
-        return np.unique(np.maximum(np.round(wanted * half), 1.0)) / half
 
 
 def _digest(settings: dict[str, Any]) -> str:

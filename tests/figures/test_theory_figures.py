@@ -7,7 +7,8 @@ import pytest
 
 import figures.simulated as simulated
 from figures.__main__ import main
-from figures.simulated import Effort, Strategy, simulated_curve
+from figures.desk import Effort
+from figures.simulated import Strategy, simulated_curve
 from figures.theory_agreement import agreement
 from theory import solve
 
