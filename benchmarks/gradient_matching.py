@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from empirical import networks
 from empirical.gradient_matching.class_gradients import Execution, class_gradients
 from empirical.gradient_matching.distances import layerwise
-from empirical.heap import keep_freed_memory
+from empirical.runtime.heap import keep_freed_memory
 
 Step = Callable[[nn.Module, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
 from empirical.networks import build
-from empirical.training import Job, Recipe, Strategy, choose, train
+from empirical.training.sgd import Job, Recipe, Strategy, choose, train
 
 PLAIN = "published loop"
 

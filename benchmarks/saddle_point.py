@@ -18,7 +18,7 @@ from scipy.optimize import root
 from scipy.special import ndtr, ndtri
 
 from theory import solve
-from theory.published import solve_published
+from theory.judges.published import solve_published
 
 PHI_0 = 1.0 / math.sqrt(2.0 * math.pi)
 

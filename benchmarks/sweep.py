@@ -31,7 +31,7 @@ from empirical.experiment.families import family_of
 from empirical.experiment.make import make, make_together
 from empirical.experiment.resolve import resolve
 from empirical.settings.settings import Settings
-from empirical.synthetic import SyntheticSet
+from empirical.synthetic.synthetic_set import SyntheticSet
 
 Way = Callable[[], list[SyntheticSet]]
 COEFFICIENTS = (-0.01, 0.0, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 10.0)

@@ -25,10 +25,10 @@ from rich.table import Table
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from theory.max_margin import MaxMargin, max_margin
-from theory.reference import Separator, by_cvxpy
-from theory.sampling import draw_kept
-from theory.simulation import simulate
+from theory.judges.reference import Separator, by_cvxpy
+from theory.perceptron.max_margin import MaxMargin, max_margin
+from theory.simulation.sampling import draw_kept
+from theory.simulation.simulate import simulate
 
 DIMENSION = 200
 SEEDS = range(5)

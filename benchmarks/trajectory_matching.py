@@ -19,11 +19,11 @@ from torch.nn.functional import cross_entropy
 
 from empirical import networks
 from empirical.correction import SampleDifficultyCorrection
-from empirical.heap import keep_freed_memory
 from empirical.networks import Functional
-from empirical.training import Job, Recipe, train
+from empirical.runtime.heap import keep_freed_memory
+from empirical.training.sgd import Job, Recipe, train
 from empirical.trajectory_matching.adjoint import InnerLoop, InnerStep, SyntheticInputs, pull_back, student_rollout
-from empirical.trajectory_matching.compiled import Compiled
+from empirical.trajectory_matching.compiled_student import Compiled
 from empirical.trajectory_matching.penalty import TrajectoryPenalty
 from empirical.trajectory_matching.student import Chunked, Eager, TrainingLoss
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import shared.start  # noqa: F401
+import shared.terminal.start  # noqa: F401
 
 if TYPE_CHECKING:
-    from empirical.synthetic import SyntheticSet
+    from empirical.synthetic.synthetic_set import SyntheticSet
 
 __all__ = ["load"]
 
 
 def load(path: str | Path) -> SyntheticSet:
     """The synthetic set of a run's folder or file: `DataLoader(empirical.load(path), batch_size=256)`."""
-    from empirical.synthetic import (
-        load as load_set,  # so that importing the correction alone needs only torch
-    )
+    from empirical.synthetic.synthetic_set import load as load_set
 
     return load_set(path)

@@ -18,10 +18,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
-from empirical import networks, training
+from empirical import networks
 from empirical.data.datasets import Dataset, Split
-from empirical.prediction import chunk_size, in_chunks
-from empirical.synthetic import SyntheticSet, from_selection
+from empirical.synthetic.synthetic_set import SyntheticSet, from_selection
+from empirical.training import sgd as training
+from empirical.training.prediction import chunk_size, in_chunks
 
 BATCH = 256
 

@@ -20,14 +20,14 @@ from empirical import networks, synthetic
 from empirical.data.datasets import Dataset, load_recorded
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
-from empirical.devices import device_named
-from empirical.evaluation import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
-from empirical.heap import keep_freed_memory
-from empirical.synthetic import BadSyntheticSet, SyntheticSet
-from shared.arguments import read_arguments
-from shared.command import command, leave, refuse_folder
-from shared.progress import EpochCounter, Reporter
-from shared.records import write_json
+from empirical.evaluation.protocol import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
+from empirical.runtime.devices import device_named
+from empirical.runtime.heap import keep_freed_memory
+from empirical.synthetic.synthetic_set import BadSyntheticSet, SyntheticSet
+from shared.records.records import write_json
+from shared.terminal.arguments import read_arguments
+from shared.terminal.command import command, leave, refuse_folder
+from shared.terminal.progress import EpochCounter, Reporter
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def execute(options: Options) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status: 0, 2 for bad input, 3 for unusable data; see `shared.command`."""
+    """Runs the command; returns the exit status; all are in `shared.terminal.command`."""
     keep_freed_memory()
     return command(lambda: execute(parse(arguments)))
 

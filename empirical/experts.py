@@ -13,10 +13,8 @@ import tyro
 from rich.console import Console
 
 from empirical import networks
-from empirical.checkpoint import Lock
 from empirical.data.datasets import load
-from empirical.devices import device_named
-from empirical.evaluation import NetworkChoice
+from empirical.evaluation.protocol import NetworkChoice
 from empirical.experiment import cost
 from empirical.experiment.experts import (
     TrajectoryMatchingSettings,
@@ -27,9 +25,11 @@ from empirical.experiment.experts import (
 )
 from empirical.experiment.families import names, nearest
 from empirical.experiment.resolve import resolve, with_preset
-from empirical.heap import keep_freed_memory
+from empirical.runtime.checkpoint import Lock
+from empirical.runtime.devices import device_named
+from empirical.runtime.heap import keep_freed_memory
 from empirical.settings.settings import NETWORK_VARIANT, Settings, narrowed
-from empirical.trajectory_matching.experts import (
+from empirical.trajectory_matching.expert_training import (
     AT_ONCE,
     Kind,
     Order,
@@ -38,9 +38,9 @@ from empirical.trajectory_matching.experts import (
     missing_experts,
     train_experts,
 )
-from shared.arguments import read_arguments
-from shared.command import command, leave, refuse_folder
-from shared.progress import duration
+from shared.terminal.arguments import read_arguments
+from shared.terminal.command import command, leave, refuse_folder
+from shared.terminal.progress import duration
 
 
 @dataclass(frozen=True)

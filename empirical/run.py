@@ -6,11 +6,11 @@ images, the same run with the sample difficulty correction, and the whole traini
 on with an unfinished one, and `python -m empirical.evaluate FOLDER` judges a finished one again.
 
 Exit status: 0; 2 for bad input; 3 for missing or unusable data; 4 if a loss or an image is no longer finite, or
-there is no space left; 130 if stopped by a signal (the run is then saved). `shared.command` has them all.
+there is no space left; 130 if stopped by a signal (the run is then saved). `shared.terminal.command` has them all.
 """
 
 # isort: off
-import empirical.waiting  # noqa: F401
+import empirical.runtime.waiting  # noqa: F401
 # isort: on
 
 import sys
@@ -24,11 +24,11 @@ import tyro
 from rich.console import Console
 
 from empirical import networks, synthetic
-from empirical.checkpoint import Lock
 from empirical.coresets import Random
 from empirical.data.datasets import Dataset, load
-from empirical.devices import device_named
-from empirical.evaluation import Evaluation, evaluate, evaluate_whole
+from empirical.evaluation.evaluation_points import scores, skipped_share
+from empirical.evaluation.protocol import Evaluation, evaluate, evaluate_whole
+from empirical.evaluation.results import Results
 from empirical.experiment import cost
 from empirical.experiment.checks import check
 from empirical.experiment.coresets import RANDOM
@@ -41,18 +41,18 @@ from empirical.experiment.make import make
 from empirical.experiment.resolve import published_coefficient, resolve, with_preset
 from empirical.experiment.resuming import TYPED, finished, refuse_other, stored, write_typed
 from empirical.experiment.whole import WHOLE
-from empirical.heap import keep_freed_memory
-from empirical.plugins import load_plugins, refuse_unloaded
-from empirical.results import Results
-from empirical.seeds import generator
+from empirical.runtime.checkpoint import Lock
+from empirical.runtime.devices import device_named
+from empirical.runtime.heap import keep_freed_memory
+from empirical.runtime.seeds import generator
 from empirical.settings.presets import presets
 from empirical.settings.roles import typed_flags
 from empirical.settings.settings import PUBLISHED, Resolved, Settings
-from empirical.trajectory_matching.scores import scores, skipped_share
-from shared.arguments import read_arguments
-from shared.command import command, leave, refuse_folder, when_stopped
-from shared.progress import EpochCounter, Reporter, duration
-from shared.records import CONFIG, SUMMARY, read, write_config, write_summary
+from shared.records.records import CONFIG, SUMMARY, read, write_config, write_summary
+from shared.terminal.arguments import read_arguments
+from shared.terminal.command import command, leave, refuse_folder, when_stopped
+from shared.terminal.plugins import load_plugins, refuse_unloaded
+from shared.terminal.progress import EpochCounter, Reporter, duration
 
 
 def _bare_flag(arguments: Sequence[str]) -> list[str]:

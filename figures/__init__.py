@@ -1,3 +1,3 @@
 """Every figure and table of the work, drawn from the floors below."""
 
-import shared.start  # noqa: F401
+import shared.terminal.start  # noqa: F401

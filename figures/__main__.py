@@ -20,9 +20,9 @@ import tyro
 from figures import registry
 from figures.desk import Desk, Effort
 from figures.style import make_writable
-from shared.arguments import read_arguments
-from shared.command import command, leave
-from theory.kept import nearest
+from shared.terminal.arguments import read_arguments
+from shared.terminal.command import command, leave
+from theory.saddle_point.kept import nearest
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def parse(given: Sequence[str]) -> registry.Command:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; returns the exit status: 0, or 2 for a wrong value; all are in `shared.command`."""
+    """Run; returns the exit status: 0, or 2 for a wrong value; all are in `shared.terminal.command`."""
     given = sys.argv[1:] if arguments is None else arguments
     return command(lambda: parse(given).run(), "the same command goes on; what its folder keeps is not computed again")
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.progress import Report, reporting
+from shared.terminal.progress import Report, reporting
 
 Found = TypeVar("Found")
 

@@ -15,8 +15,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from shared.atomic import write_atomically
-from shared.command import refuse_folder
+from shared.terminal.atomic import write_atomically
+from shared.terminal.command import refuse_folder
 
 COLUMN = 3.4  # inches, one column of a two-column page
 PAGE = 6.9  # inches, the whole page

@@ -7,15 +7,16 @@ theory.scaling                                      crossovers, best fractions, 
 """
 
 # isort: off
-import shared.start  # noqa: F401
+import shared.terminal.start  # noqa: F401
 # isort: on
 
-from theory import asymptotics, published, scaling
-from theory.finite_size import Extrapolation, extrapolate, simulate_two_sizes
-from theory.kept import Density, Samples, Tilt, Weight, Window
-from theory.max_margin import MaxMargin, NotCertified, NotSeparable, max_margin
-from theory.order_parameters import NotConverged, Solution, solve
-from theory.simulation import Simulation, simulate
+from theory import asymptotics, scaling
+from theory.judges import published
+from theory.perceptron.max_margin import MaxMargin, NotCertified, NotSeparable, max_margin
+from theory.saddle_point.kept import Density, Samples, Tilt, Weight, Window
+from theory.saddle_point.order_parameters import NotConverged, Solution, solve
+from theory.simulation.finite_size import Extrapolation, extrapolate, simulate_two_sizes
+from theory.simulation.simulate import Simulation, simulate
 
 __all__ = [
     "Density",

@@ -17,12 +17,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from shared.arguments import read_arguments
-from shared.command import command, leave
+from shared.terminal.arguments import read_arguments
+from shared.terminal.command import command, leave
 from theory import scaling
-from theory.kept import KEEP_NAMES, Rule, Tilt, Window, nearest
-from theory.order_parameters import Solution, solve
-from theory.simulation import simulate
+from theory.saddle_point.kept import KEEP_NAMES, Rule, Tilt, Window, nearest
+from theory.saddle_point.order_parameters import Solution, solve
+from theory.simulation.simulate import simulate
 
 # What the command line calls a strategy: the named ones, and two rules that take numbers of their own.
 STRATEGIES = (*KEEP_NAMES, "window", "tilt")

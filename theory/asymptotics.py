@@ -12,8 +12,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
-from theory.gaussian import PHI_0
-from theory.kept import margin_quantile
+from theory.saddle_point.gaussian import PHI_0
+from theory.saddle_point.kept import margin_quantile
 
 
 def _phi(x: float) -> float:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
 
-from theory.kept import Rule, Tilt
-from theory.order_parameters import check_alpha, check_fraction, solve
+from theory.saddle_point.kept import Rule, Tilt
+from theory.saddle_point.order_parameters import check_alpha, check_fraction, solve
 
 Array = NDArray[np.float64]
 ALPHA_RANGE = (1e-3, 1e3)
@@ -183,7 +183,7 @@ def tilt_gain(
     beta: float = 1.0,
     gradient_weighted: bool = False,
 ) -> Array:
-    """Predicted gain error(tau = 0) - error(tau), array [coefficients, alphas]; see `theory.kept.Tilt`."""
+    """Predicted gain error(tau = 0) - error(tau), array [coefficients, alphas]; see `theory.saddle_point.kept.Tilt`."""
     alphas, coefficients = (
         np.atleast_1d(check_alpha(alphas)),
         np.atleast_1d(np.asarray(coefficients, dtype=float)),

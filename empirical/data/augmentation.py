@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from empirical.devices import on_device
-from empirical.registry import Registry
+from empirical.runtime.devices import on_device
+from empirical.runtime.registry import Registry
 
 Strategy = tuple[str, ...]
 Size = tuple[int, int]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from empirical.data.augmentation import Size, rotation
-from empirical.devices import on_device
+from empirical.runtime.devices import on_device
 
 PADDING = 4
 SCALES = (0.8, 1.2)

@@ -5,8 +5,8 @@
     ROOT/CLASS/*.png          one picture in five of each class, chosen once and for all, is test
 
 Classes are in alphabetical order of their folders, in numerical order where all names are numbers; folders that
-`empirical.export` wrote (`00_name`) give their names back. Pictures may lie deeper; hidden files and other endings
-are passed over.
+`empirical.synthetic.export` wrote (`00_name`) give their names back. Pictures may lie deeper; hidden files and other
+endings are passed over.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from empirical.devices import on_device
+from empirical.runtime.devices import on_device
 
 
 class Preprocessing(Protocol):

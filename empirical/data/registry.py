@@ -23,7 +23,7 @@ from typing import Any
 from empirical.data.errors import UnknownDataset
 from empirical.data.preprocessing import Normalisation
 from empirical.data.sources import FunctionSource, Source
-from empirical.registry import Registry, key
+from empirical.runtime.registry import Registry, key
 
 DIGIT_NAMES = tuple("0123456789")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from empirical.data.augmentation import parse_strategy
-from empirical.evaluation import named_augmentation
+from empirical.evaluation.protocol import named_augmentation
 from empirical.experiment.families import method_named, names, nearest
 from empirical.settings.roles import check_number, flag, numbered
 from empirical.settings.settings import Settings

@@ -17,10 +17,10 @@ from empirical.data.datasets import Dataset
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import Family, Method, Work, method_named
-from empirical.network_cost import Cost
-from empirical.seeds import generator
+from empirical.networks.cost import Cost
+from empirical.runtime.seeds import generator
 from empirical.settings.settings import Resolved
-from empirical.synthetic import SyntheticSet
+from empirical.synthetic.synthetic_set import SyntheticSet
 
 
 @dataclass(frozen=True)

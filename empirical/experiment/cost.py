@@ -16,7 +16,7 @@ from empirical.experiment.experts import TrajectoryMatchingSettings, expert_kind
 from empirical.experiment.families import family_of, method_named
 from empirical.experiment.gradient_matching import graph_bytes
 from empirical.gradient_matching.class_gradients import Execution, joint_gradient
-from empirical.network_cost import measure
+from empirical.networks.cost import measure
 from empirical.settings.settings import Resolved
 
 LONG = 600.0

@@ -10,14 +10,14 @@ from typing import Any, Literal, cast
 from empirical import networks, synthetic
 from empirical.correction import AdaptiveSampleDifficultyCorrection, SampleDifficultyCorrection
 from empirical.data.datasets import Dataset
-from empirical.distillation import Distillation, Measurement, Probe, Schedule, Step
-from empirical.evaluation import NetworkChoice, Protocol
-from empirical.matched import Method
-from empirical.probe import DifficultyProbe
-from empirical.seeds import generator
+from empirical.distillation.loop import Distillation, Measurement, Probe, Schedule, Step
+from empirical.distillation.method import Method
+from empirical.evaluation.difficulty_probe import DifficultyProbe
+from empirical.evaluation.protocol import NetworkChoice, Protocol
+from empirical.runtime.seeds import generator
 from empirical.settings.identity import identity
 from empirical.settings.settings import Distilled, Resolved, narrowed
-from empirical.synthetic import SyntheticSet
+from empirical.synthetic.synthetic_set import SyntheticSet
 
 
 @dataclass(frozen=True)

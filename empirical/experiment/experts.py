@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from empirical.checkpoint import Lock
 from empirical.data.datasets import Dataset
 from empirical.data.whitening import EPSILON, Whitening
-from empirical.evaluation import NetworkChoice
+from empirical.evaluation.protocol import NetworkChoice
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of, method_named
-from empirical.seeds import derived_seed
+from empirical.runtime.checkpoint import Lock
+from empirical.runtime.seeds import derived_seed
 from empirical.settings.settings import Distilled, Resolved
 from empirical.settings.trajectory import ResolvedTrajectory
-from empirical.trajectory_matching.experts import (
+from empirical.trajectory_matching.expert_training import (
     ExpertPool,
     ExpertRecipe,
     Kind,

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from empirical.data.datasets import Dataset
+from empirical.distillation.together import Outcome
 from empirical.experiment.experiment import Experiment
-from empirical.network_cost import Cost
-from empirical.paired_distillation import Outcome
+from empirical.networks.cost import Cost
 from empirical.settings.presets import coefficient, presets
 from empirical.settings.roles import Role, flag, numbered, typed_flags
 from empirical.settings.settings import Resolved, Settings
-from empirical.synthetic import SyntheticSet
+from empirical.synthetic.synthetic_set import SyntheticSet
 
 
 def nearest(what: str, name: str, choices: Iterable[str]) -> ValueError:

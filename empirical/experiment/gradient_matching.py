@@ -17,7 +17,8 @@ import torch
 from empirical import networks
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation import Distillation, Interruption, Measurement, distil, lane
+from empirical.distillation.loop import Distillation, Interruption, Measurement, distil, lane
+from empirical.distillation.together import Outcome, drive
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.families import Family, Method, Work, method_named
@@ -25,15 +26,14 @@ from empirical.gradient_matching.class_gradients import Execution
 from empirical.gradient_matching.class_gradients import Strategy as GradientStrategy
 from empirical.gradient_matching.distances import DISTANCES
 from empirical.gradient_matching.hard_threshold import HardThreshold
+from empirical.gradient_matching.matching_loss import GradientMatchingLoss, MatchingLoss
 from empirical.gradient_matching.method import GradientMatching, Loops
-from empirical.gradient_matching.methods import GradientMatchingLoss, MatchingLoss
 from empirical.gradient_matching.paired import PairedGradientMatching, common_share
 from empirical.gradient_matching.schedule import WarmUp, loop_lengths
-from empirical.network_cost import Cost, measure
-from empirical.paired_distillation import Outcome, drive
+from empirical.networks.cost import Cost, measure
 from empirical.settings.settings import Distilled, Resolved, Settings, narrowed
-from empirical.synthetic import SyntheticSet
-from empirical.training import COMPILE_FROM_FLOP
+from empirical.synthetic.synthetic_set import SyntheticSet
+from empirical.training.sgd import COMPILE_FROM_FLOP
 
 SECOND_ORDER = 3
 """Arithmetic of a gradient's gradient over that of a gradient (forward and backward)."""

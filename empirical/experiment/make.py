@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from empirical import synthetic
-from empirical.distillation import Diverged
-from empirical.evaluation import stored_recipe
+from empirical.distillation.loop import Diverged
+from empirical.distillation.together import Outcome
+from empirical.evaluation.protocol import stored_recipe
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.families import family_of
-from empirical.export import to_picture
-from empirical.paired_distillation import Outcome
 from empirical.settings.identity import identity
-from empirical.synthetic import SyntheticSet
-from shared.records import write_config
+from empirical.synthetic.export import to_picture
+from empirical.synthetic.synthetic_set import SyntheticSet
+from shared.records.records import write_config
 
 
 def _write_config(experiment: Experiment) -> None:

@@ -1,4 +1,4 @@
-"""A method from a user's own file: any object with the face of `empirical.matched.Method`, run by the one loop.
+"""A method from a user's own file: any `empirical.distillation.method.Method`, run by the one loop.
 
     @register_method("mine", summary="matches means of features")
     def mine(experiment):
@@ -15,17 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from empirical import matched
 from empirical.data.augmentation import SiameseAugmentation, default_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation import distil
+from empirical.distillation import method as matched
+from empirical.distillation.loop import distil
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import Family, Method, Work, method_named
 from empirical.experiment.gradient_matching import SECOND_ORDER, GradientMatchingSettings
-from empirical.network_cost import Cost
+from empirical.networks.cost import Cost
 from empirical.settings.settings import Resolved, Settings, narrowed
-from empirical.synthetic import SyntheticSet
+from empirical.synthetic.synthetic_set import SyntheticSet
 
 Maker = Callable[[Experiment], matched.Method]
 

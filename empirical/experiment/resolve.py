@@ -9,7 +9,7 @@ from empirical import networks
 from empirical.data import registry
 from empirical.data.augmentation import parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.evaluation import CONDENSATION, published_protocol
+from empirical.evaluation.protocol import CONDENSATION, published_protocol
 from empirical.experiment.checks import check
 from empirical.experiment.families import method_named, nearest
 from empirical.settings.presets import presets, table_name, usual_coefficient

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from empirical.data.datasets import Dataset
-from empirical.distillation import refuse_difference
-from empirical.evaluation import Evaluation
+from empirical.distillation.loop import refuse_difference
+from empirical.evaluation.protocol import Evaluation
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of
 from empirical.settings.identity import JUDGED, identity
 from empirical.settings.settings import Resolved, Settings
 from empirical.settings.trajectory import TrajectorySettings
-from shared.records import SUMMARY, plain, read, write_json
+from shared.records.records import SUMMARY, plain, read, write_json
 
 TYPED = "settings.json"
 """What was typed, with the preset's values: what `--resume` starts from; and what it resolved to."""

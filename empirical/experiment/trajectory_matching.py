@@ -18,28 +18,28 @@ from empirical import networks
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation import Measurement, Probe, Step, distil
-from empirical.evaluation import evaluate_splits
+from empirical.distillation.loop import Measurement, Probe, Step, distil
+from empirical.evaluation.protocol import evaluate_splits
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.experts import TrajectoryMatchingSettings, experts_of, whitened
 from empirical.experiment.families import Family, Method, Work, method_named
 from empirical.experiment.gradient_matching import SECOND_ORDER
-from empirical.network_cost import Cost, measure
 from empirical.networks import Functional
-from empirical.seeds import generator
+from empirical.networks.cost import Cost, measure
+from empirical.runtime.seeds import generator
+from empirical.runtime.threads import SMALL_FLOP
 from empirical.settings.presets import table_name
 from empirical.settings.settings import Resolved, Settings, narrowed
 from empirical.settings.trajectory_presets import filled, published_lambda, row, run_values
-from empirical.synthetic import SyntheticSet
-from empirical.threads import SMALL_FLOP
-from empirical.trajectory_matching.compiled import Compiled, refuse_uncompilable
-from empirical.trajectory_matching.experts import ExpertPool, Kind
+from empirical.synthetic.synthetic_set import SyntheticSet
+from empirical.trajectory_matching.compiled_student import Compiled, refuse_uncompilable
+from empirical.trajectory_matching.expert_training import ExpertPool, Kind
 from empirical.trajectory_matching.method import Engine, TrajectoryMatching
 from empirical.trajectory_matching.selection import selected_start, with_logits
 from empirical.trajectory_matching.snapshot_probe import SnapshotProbe
 from empirical.trajectory_matching.student import Chunked, Eager, Student, TrainingLoss
-from shared import metric_names as metric
+from shared.records import metric_names as metric
 
 PUBLISHED_HOLD_OUT = 0.02
 """Share of the training images that chooses among the evaluation points."""

@@ -6,7 +6,7 @@ from empirical.data.datasets import Dataset
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import Family, Method, Work
-from empirical.network_cost import Cost
+from empirical.networks.cost import Cost
 from empirical.settings.settings import Resolved
 
 

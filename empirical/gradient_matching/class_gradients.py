@@ -34,11 +34,11 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
 from empirical.correction import Gradients
-from empirical.gradient_matching.compiled import announce_shape, compiled_for, shape_is_new
+from empirical.gradient_matching.compiled_passes import announce_shape, compiled_for, shape_is_new
 from empirical.gradient_matching.recomputed import recomputed
-from empirical.network_cost import Cost, measure
-from empirical.threads import SMALL_FLOP, one_thread_if, shared_out
-from empirical.training_gradient import is_batch_norm
+from empirical.networks.cost import Cost, measure
+from empirical.runtime.threads import SMALL_FLOP, one_thread_if, shared_out
+from empirical.training.gradient import is_batch_norm
 
 Strategy = Literal["auto", "loop", "vmap", "grouped"]
 STRATEGIES = ("auto", "loop", "vmap", "grouped")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from shared.difficulty import gradient_norms
+from shared.measures.difficulty import gradient_norms
 
 
 @dataclass(frozen=True)

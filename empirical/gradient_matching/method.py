@@ -21,16 +21,16 @@ from torch import Generator, Tensor, nn
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation
 from empirical.data.datasets import Dataset
+from empirical.distillation.method import Matched
 from empirical.gradient_matching.class_gradients import freeze_norms, is_small
-from empirical.gradient_matching.methods import MatchingLoss
+from empirical.gradient_matching.matching_loss import MatchingLoss
 from empirical.gradient_matching.real_batches import draw_real
-from empirical.matched import Matched
 from empirical.networks import initialise
-from empirical.synthetic import SyntheticSet
-from empirical.threads import one_thread_if
-from empirical.training import Job, Recipe, train
-from empirical.training_gradient import has_batch_norm
-from shared import metric_names as metric
+from empirical.runtime.threads import one_thread_if
+from empirical.synthetic.synthetic_set import SyntheticSet
+from empirical.training.gradient import has_batch_norm
+from empirical.training.sgd import Job, Recipe, train
+from shared.records import metric_names as metric
 
 NORM_IMAGES = 16
 """Real images a class that set the running statistics of batch norm."""

@@ -18,14 +18,14 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
+from empirical.distillation.method import Matched
 from empirical.gradient_matching.class_gradients import is_small
+from empirical.gradient_matching.matching_loss import GradientMatchingLoss
 from empirical.gradient_matching.method import GradientMatching, Loops
-from empirical.gradient_matching.methods import GradientMatchingLoss
 from empirical.gradient_matching.real_batches import draw_real
-from empirical.matched import Matched
-from empirical.synthetic import SyntheticSet
-from empirical.threads import one_thread_if
-from shared import metric_names as metric
+from empirical.runtime.threads import one_thread_if
+from empirical.synthetic.synthetic_set import SyntheticSet
+from shared.records import metric_names as metric
 
 
 def common_network(loops: Loops, step: int) -> bool:

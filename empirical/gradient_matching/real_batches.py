@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from empirical.data.datasets import Dataset
-from empirical.devices import on_device
+from empirical.runtime.devices import on_device
 
 
 @dataclass(frozen=True)

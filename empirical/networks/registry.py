@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from empirical.networks.initialisation import initialise
-from empirical.registry import Registry
+from empirical.runtime.registry import Registry
 
 Shape = tuple[int, int, int]
 

@@ -104,7 +104,7 @@ class Settings:
         resume: go on with the run in that folder.
         dry_run: print settings and cost, and stop.
         quiet: no progress.
-        plugin: Python files that register methods, networks, data sets or augmentations; see empirical.plugins.
+        plugin: Python files that register methods, networks, data sets or augmentations; see shared.terminal.plugins.
         trajectory: what only trajectory matching needs.
 
     """

@@ -21,18 +21,18 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 
 from empirical import networks
-from empirical.devices import device_named
-from empirical.distillation import Diverged
+from empirical.distillation.loop import Diverged
 from empirical.experiment.families import family_of, unread
+from empirical.runtime.devices import device_named
 from empirical.sweep import ledger
 from empirical.sweep.cells import Cell, expand, groups
-from empirical.sweep.experts import missing_of, refuse_long
 from empirical.sweep.forecast import forecast_table
 from empirical.sweep.launch import Local, launcher_of
+from empirical.sweep.missing_experts import missing_of, refuse_long
 from empirical.sweep.options import Request, blocks_of, parse
 from empirical.sweep.work import data_of
-from shared.command import command, leave
-from shared.progress import Reporter
+from shared.terminal.command import command, leave
+from shared.terminal.progress import Reporter
 
 GRID = "grid.csv"
 

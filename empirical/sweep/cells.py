@@ -16,7 +16,7 @@ from empirical.settings.identity import identity, judgement
 from empirical.settings.roles import roles
 from empirical.settings.settings import PUBLISHED, Resolved, Settings
 from empirical.sweep.options import Block, Coefficient
-from shared.records import plain
+from shared.records.records import plain
 
 SHARING = 0.5
 """Share of common real gradients from which the coefficients of a seed are one job, and not one each."""

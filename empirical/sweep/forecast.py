@@ -12,10 +12,10 @@ from empirical.data.datasets import Dataset
 from empirical.experiment import cost
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of
-from empirical.network_cost import measure
+from empirical.networks.cost import measure
 from empirical.settings.settings import Settings
 from empirical.sweep.cells import Cell, has_ipc, shares_work
-from shared.progress import duration
+from shared.terminal.progress import duration
 
 ROW_BYTES = 330
 """A step's line in metrics.jsonl."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from empirical.devices import device_named
+from empirical.runtime.devices import device_named
 from empirical.sweep.cells import Cell
 from empirical.sweep.ledger import folder_of, stored_state
 from empirical.sweep.options import Axes
 from empirical.sweep.work import run_group
-from shared.records import write_failure
+from shared.records.records import write_failure
 
 Group = Sequence[Cell]
 States = Mapping[str, str]

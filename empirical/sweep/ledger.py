@@ -21,10 +21,10 @@ from typing import Any
 from rich.table import Table
 
 from empirical.sweep.cells import Cell, has_ipc
-from shared.agreement import cell_of, disagreement, short
-from shared.grid import write_csv
-from shared.records import CONFIG, FAILURE, SUMMARY, failure_of, plain, read
-from shared.run_grid import measurements_of
+from shared.comparison.grid import write_csv
+from shared.comparison.run_grid import measurements_of
+from shared.records.agreement import cell_of, disagreement, short
+from shared.records.records import CONFIG, FAILURE, SUMMARY, failure_of, plain, read
 
 STATES = ("done", "running", "begun", "missing", "diverged", "failed")
 
@@ -89,7 +89,7 @@ def recorded_folders(root: Path) -> list[Path]:
 
 
 def write_grid(path: Path, root: Path) -> int:
-    """Writes the compact CSV (`shared.grid`) of all finished and diverged cells; returns how many cells it holds.
+    """Writes the compact CSV (`shared.comparison.grid`) of finished and diverged cells; returns how many it holds.
 
     All of the folder, whichever commands ran them: it is what a reader of the folder itself finds. Cells whose
     correction is not one coefficient (a schedule, a hard threshold) have no place in it.

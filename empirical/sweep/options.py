@@ -16,10 +16,10 @@ import tyro
 from empirical.experiment.families import method_named, nearest
 from empirical.experiment.help import description
 from empirical.experiment.resolve import with_preset
-from empirical.plugins import load_plugins
 from empirical.settings.roles import role_of
 from empirical.settings.settings import PUBLISHED, Settings
-from shared.arguments import read_arguments
+from shared.terminal.arguments import read_arguments
+from shared.terminal.plugins import load_plugins
 
 Coefficient = float | Literal["published"]
 AXES = ("methods", "datasets", "ipcs", "lambdas", "seeds")

@@ -14,23 +14,23 @@ from pathlib import Path
 import torch
 
 from empirical import synthetic
-from empirical.checkpoint import FolderInUse, Lock
 from empirical.data.datasets import Dataset, load
-from empirical.devices import device_named
-from empirical.distillation import Diverged, Interrupted
-from empirical.evaluation import Evaluation, evaluate, evaluate_whole
+from empirical.distillation.loop import Diverged, Interrupted
+from empirical.distillation.together import Outcome
+from empirical.evaluation.evaluation_points import scores
+from empirical.evaluation.protocol import Evaluation, evaluate, evaluate_whole
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.experts import whitened
 from empirical.experiment.families import family_of
 from empirical.experiment.make import make, make_together
-from empirical.heap import keep_freed_memory
-from empirical.paired_distillation import Outcome
-from empirical.plugins import load_plugins
+from empirical.runtime.checkpoint import FolderInUse, Lock
+from empirical.runtime.devices import device_named
+from empirical.runtime.heap import keep_freed_memory
 from empirical.settings.settings import Resolved, Settings
 from empirical.sweep.cells import Cell, shares_work
 from empirical.sweep.ledger import clear_failure, folder_of, state_of, stored_state
-from empirical.trajectory_matching.scores import scores
-from shared.records import read, write_failure, write_summary
+from shared.records.records import read, write_failure, write_summary
+from shared.terminal.plugins import load_plugins
 
 EXPERTS_SECONDS = 0.5
 """Between two looks at experts that another worker is making."""

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from shared.records import plain
+from shared.records.records import plain
 
 FORMAT = "easy-or-hard expert trajectory"
 SCHEMA = 1

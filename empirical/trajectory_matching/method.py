@@ -16,16 +16,16 @@ from torch import Generator, Tensor
 
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation
-from empirical.matched import Matched, StepFailed
+from empirical.distillation.method import Matched, StepFailed
 from empirical.networks import Functional
-from empirical.synthetic import SyntheticSet
-from empirical.threads import one_thread_if
+from empirical.runtime.threads import one_thread_if
+from empirical.synthetic.synthetic_set import SyntheticSet
 from empirical.trajectory_matching.adjoint import InnerLoop, InnerStep, SyntheticInputs, pull_back, student_rollout
-from empirical.trajectory_matching.experts import ExpertPool
+from empirical.trajectory_matching.expert_training import ExpertPool
 from empirical.trajectory_matching.penalty import InnerSteps, TrajectoryPenalty
 from empirical.trajectory_matching.starts import StartEpochs
 from empirical.trajectory_matching.student import Student
-from shared import metric_names as metric
+from shared.records import metric_names as metric
 
 
 @dataclass(frozen=True, kw_only=True)

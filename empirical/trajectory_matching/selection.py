@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from empirical import prediction
 from empirical.data.datasets import Dataset
 from empirical.networks import Functional
-from empirical.synthetic import SyntheticSet, from_selection
-from empirical.trajectory_matching.experts import ExpertPool
+from empirical.synthetic.synthetic_set import SyntheticSet, from_selection
+from empirical.training import prediction
+from empirical.trajectory_matching.expert_training import ExpertPool
 
 
 def _last(pool: ExpertPool, index: int, template: nn.Module) -> nn.Module:

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from empirical.networks import Functional
-from empirical.synthetic import SyntheticSet
-from empirical.trajectory_matching.experts import ExpertPool
+from empirical.synthetic.synthetic_set import SyntheticSet
+from empirical.trajectory_matching.expert_training import ExpertPool
 from empirical.trajectory_matching.starts import StartEpochs
 from empirical.trajectory_matching.student import Eager, TrainingLoss
-from shared import metric_names as metric
+from shared.records import metric_names as metric
 
 EXPERTS, EPOCHS = 4, 4
 

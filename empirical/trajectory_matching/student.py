@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from empirical.networks import Functional
-from empirical.synthetic import LabelKind
+from empirical.synthetic.synthetic_set import LabelKind
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """`loss(theta [P], inputs [b, ...], labels [b] or [b, classes]) -> scalar`, a mean over the b samples."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from empirical import checkpoint
-from empirical.checkpoint import BadCheckpoint, FolderInUse, Lock
+from empirical.runtime import checkpoint
+from empirical.runtime.checkpoint import BadCheckpoint, FolderInUse, Lock
 
 
 def test_round_trip_of_tensors_and_generators(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def run(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 SAVING = """
 import sys, torch
-from empirical.checkpoint import atomic_save
+from empirical.runtime.checkpoint import atomic_save
 k = 0
 while True:
     atomic_save(sys.argv[1], {"x": torch.full((300_000,), float(k))}, {"k": k})
@@ -72,7 +72,7 @@ def test_kill_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
 
 HOLDING = """
 import sys, time
-from empirical.checkpoint import Lock
+from empirical.runtime.checkpoint import Lock
 with Lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)

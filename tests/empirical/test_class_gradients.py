@@ -12,7 +12,7 @@ from empirical.gradient_matching.class_gradients import (
     joint_gradient,
     sample_gradients,
 )
-from empirical.gradient_matching.compiled import shape_is_new
+from empirical.gradient_matching.compiled_passes import shape_is_new
 from empirical.gradient_matching.distances import layerwise
 
 CLASSES = 3

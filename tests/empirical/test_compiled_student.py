@@ -9,7 +9,7 @@ import torch
 
 from empirical import networks
 from empirical.networks import Functional
-from empirical.trajectory_matching.compiled import Compiled, written_out
+from empirical.trajectory_matching.compiled_student import Compiled, written_out
 from empirical.trajectory_matching.student import Eager, TrainingLoss
 
 # the first use of forward mode in a process makes the library warn of a deprecated function of its own

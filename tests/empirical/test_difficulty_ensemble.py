@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from empirical.data.datasets import load
-from empirical.difficulty_ensemble import QUANTITIES, Ensemble, _plan, _scored, score
+from empirical.evaluation.difficulty_ensemble import QUANTITIES, Ensemble, _plan, _scored, score
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from empirical.distillation import (
+from empirical.distillation.loop import (
     CHECKPOINT,
     Distillation,
     Diverged,
@@ -15,8 +15,8 @@ from empirical.distillation import (
     Step,
     distil,
 )
-from empirical.matched import Matched
-from empirical.synthetic import SyntheticSet
+from empirical.distillation.method import Matched
+from empirical.synthetic.synthetic_set import SyntheticSet
 
 
 class Quadratic:

@@ -15,7 +15,7 @@ import pytest
 import empirical
 from empirical import evaluate, run
 from empirical.sweep import __main__ as sweep
-from shared.records import read
+from shared.records.records import read
 
 FIXTURE = Path(__file__).parent.parent / "golden" / "earlier_version.zip"
 SWEEP = (

@@ -14,7 +14,7 @@ from empirical import coresets, evaluate, networks, synthetic
 from empirical.coresets import Forgetting, ForgettingCounter, Herding, by_score, herd
 from empirical.data.augmentation import WITH_FLIP, WITHOUT_FLIP
 from empirical.data.datasets import Dataset, Split, load
-from empirical.evaluation import (
+from empirical.evaluation.protocol import (
     CONDENSATION,
     NetworkChoice,
     Protocol,
@@ -25,9 +25,9 @@ from empirical.evaluation import (
     spread,
     stored_recipe,
 )
-from empirical.evaluation import evaluate as judge
-from empirical.prediction import accuracy, logits
-from empirical.seeds import derived_seed, generator
+from empirical.evaluation.protocol import evaluate as judge
+from empirical.runtime.seeds import derived_seed, generator
+from empirical.training.prediction import accuracy, logits
 
 SMALL = NetworkChoice("convnet", {"width": 4, "depth": 2})
 QUICK = Protocol(6, "color_crop_cutout_scale_rotate", learning_rate=0.02)

@@ -8,19 +8,19 @@ import torch
 
 from empirical import networks
 from empirical.data.datasets import load
-from empirical.distillation import Distillation, Diverged, Step, distil
-from empirical.evaluation import NetworkChoice
+from empirical.distillation.loop import Distillation, Diverged, Step, distil
+from empirical.distillation.method import Matched, StepFailed
+from empirical.evaluation.evaluation_points import scores, skipped_share
+from empirical.evaluation.protocol import NetworkChoice
 from empirical.experiment.families import names
 from empirical.experiment.resolve import resolve, with_preset
-from empirical.matched import Matched, StepFailed
 from empirical.settings.identity import identity
 from empirical.settings.settings import Settings
 from empirical.settings.trajectory_presets import row
-from empirical.synthetic import SyntheticSet
+from empirical.synthetic.synthetic_set import SyntheticSet
 from empirical.trajectory_matching.expert_file import BadExpert, ExpertFile, file_of, write
-from empirical.trajectory_matching.experts import ExpertPool, ExpertRecipe, Order, train_experts
-from empirical.trajectory_matching.experts import identity as identity_of
-from empirical.trajectory_matching.scores import scores, skipped_share
+from empirical.trajectory_matching.expert_training import ExpertPool, ExpertRecipe, Order, train_experts
+from empirical.trajectory_matching.expert_training import identity as identity_of
 from empirical.trajectory_matching.selection import correct_images, mean_logits
 from empirical.trajectory_matching.sharpness import Gsam, orthogonal_part, perturbation
 from empirical.trajectory_matching.starts import StartEpochs
@@ -69,7 +69,7 @@ def test_experts_are_distinct_and_resume_bit_for_bit(digits, tmp_path, kind, mon
     rows = whole.files[0].rows(0, 1, 2, 3)
     assert all((p - q).norm() > 1e-3 for p, q in pairwise(rows))
     assert len(whole.files[0].header["accuracies"]) == 4
-    import empirical.trajectory_matching.experts as module
+    import empirical.trajectory_matching.expert_training as module
 
     original, calls = module._epoch, []
 
@@ -226,7 +226,7 @@ def test_scores():
 @pytest.mark.parametrize("worth_it", [True, False])
 def test_whether_to_compile_is_asked_of_the_whole_training(digits, tmp_path, monkeypatch, worth_it):
     """Not of one epoch, and not of how many experts there are: numbers must depend on neither."""
-    import empirical.trajectory_matching.experts as module
+    import empirical.trajectory_matching.expert_training as module
 
     recipe, seen = ExpertRecipe("flat", batch=50), []
     network = networks.build(CHOICE.name, digits.shape, digits.classes, **CHOICE.variant)

@@ -11,9 +11,9 @@ from empirical.experiment.experts import expert_folder, expert_recipe, experts_c
 from empirical.experiment.families import family_of
 from empirical.experiment.resolve import resolve, with_preset
 from empirical.settings.settings import Settings
-from empirical.trajectory_matching import experts as training
+from empirical.trajectory_matching import expert_training as training
 from empirical.trajectory_matching.expert_file import ExpertFile, file_of
-from shared.records import read
+from shared.records.records import read
 
 NETWORK = ["--width", "4", "--depth", "2"]
 SMALL = [*NETWORK, "--count", "2", "--epochs", "2", "--device", "cpu", "--quiet"]

@@ -12,11 +12,11 @@ from empirical.experiment.gradient_matching import FAMILY
 from empirical.gradient_matching.class_gradients import class_gradients, joint_gradient
 from empirical.gradient_matching.distances import layerwise
 from empirical.gradient_matching.hard_threshold import HardThreshold
+from empirical.gradient_matching.matching_loss import GradientMatchingLoss
 from empirical.gradient_matching.method import GradientMatching, Loops
-from empirical.gradient_matching.methods import GradientMatchingLoss
 from empirical.gradient_matching.real_batches import RealBatch, draw_real
 from empirical.gradient_matching.schedule import WarmUp, loop_lengths
-from shared.difficulty import gradient_norms
+from shared.measures.difficulty import gradient_norms
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from empirical import networks
-from empirical.gradient_shares import as_one_vector, gradient_shares, row_by_row
+from empirical.evaluation.gradient_shares import as_one_vector, gradient_shares, row_by_row
 
 
 def one_by_one(network, images, labels):

@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys, torch
-from empirical.heap import keep_freed_memory
+from empirical.runtime.heap import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def faults(passes=5):

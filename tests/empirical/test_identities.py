@@ -18,7 +18,7 @@ import pytest
 
 import theory
 from empirical.data.datasets import load, load_recorded
-from empirical.evaluation import NetworkChoice
+from empirical.evaluation.protocol import NetworkChoice
 from empirical.experiment.experts import TrajectoryMatchingSettings, expert_folder, expert_recipe
 from empirical.experiment.families import family_of
 from empirical.experiment.resolve import resolve, with_preset
@@ -27,8 +27,9 @@ from empirical.settings.identity import identity
 from empirical.settings.settings import Settings
 from empirical.settings.trajectory import TrajectorySettings
 from empirical.sweep.cells import Cell
-from figures import predicted, simulated
-from shared.records import plain
+from figures.compare import predicted
+from figures.theory import simulated
+from shared.records.records import plain
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "identities.json"
 

@@ -10,16 +10,16 @@ import torch
 
 from empirical.correction import SampleDifficultyCorrection
 from empirical.data.datasets import Dataset, load
-from empirical.distillation import CHECKPOINT, Diverged
+from empirical.distillation.loop import CHECKPOINT, Diverged
 from empirical.experiment import gradient_matching
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.make import make, make_together
 from empirical.experiment.resolve import resolve
-from empirical.gradient_matching import methods
+from empirical.gradient_matching import matching_loss as methods
 from empirical.gradient_matching.paired import common_network, common_share
 from empirical.settings.settings import Settings
-from empirical.synthetic import SyntheticSet
-from shared.records import read
+from empirical.synthetic.synthetic_set import SyntheticSet
+from shared.records.records import read
 
 COEFFICIENTS = (None, 0.05, 2.0)
 TINY = Settings(
@@ -95,7 +95,7 @@ def test_a_run_begun_alone_goes_on_together(digits: Dataset, tmp_path: Path) -> 
 
 def _cut(begun: Experiment, steps: int) -> None:
     """Leaves what a kill leaves after so many steps: the checkpoint of that step and more metrics."""
-    from empirical import distillation
+    from empirical.distillation import loop as distillation
 
     method = gradient_matching._matching(begun)
     task = gradient_matching._distillation(begun, method, begun.probes())

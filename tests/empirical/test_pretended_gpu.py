@@ -17,15 +17,15 @@ from empirical.data.augmentation import WITHOUT_FLIP, SiameseAugmentation
 from empirical.data.condensation_augmentation import CondensationAugmentation
 from empirical.data.datasets import Split, load
 from empirical.gradient_matching.class_gradients import Execution
+from empirical.gradient_matching.matching_loss import GradientMatchingLoss
 from empirical.gradient_matching.method import GradientMatching, Loops
-from empirical.gradient_matching.methods import GradientMatchingLoss
 from empirical.gradient_matching.schedule import WarmUp
 from empirical.networks import Functional
-from empirical.training import Job, Recipe, train
-from empirical.trajectory_matching.experts import ExpertPool
+from empirical.training.sgd import Job, Recipe, train
+from empirical.trajectory_matching.expert_training import ExpertPool
 from empirical.trajectory_matching.method import Engine, TrajectoryMatching
 from empirical.trajectory_matching.student import Chunked, Eager, TrainingLoss
-from shared.difficulty import gradn, misclassification_rate
+from shared.measures.difficulty import gradn, misclassification_rate
 
 DEVICE = torch.device("meta")
 

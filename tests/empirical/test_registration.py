@@ -19,7 +19,7 @@ from empirical.data.datasets import CorruptData, DataError, MissingData, Unknown
 from empirical.data.published import _MNIST
 from empirical.data.registry import SPECS, find
 from empirical.networks.registry import _factories
-from empirical.registry import Registry
+from empirical.runtime.registry import Registry
 from empirical.sweep import __main__ as sweep
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data_of_your_own.py"

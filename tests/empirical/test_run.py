@@ -14,13 +14,13 @@ from PIL import Image
 
 import empirical
 from empirical import evaluate, networks, run
-from empirical.checkpoint import Lock
 from empirical.data.datasets import load
-from empirical.distillation import CHECKPOINT
+from empirical.distillation.loop import CHECKPOINT
 from empirical.experiment.resolve import published_coefficient, resolve, with_preset
+from empirical.runtime.checkpoint import Lock
 from empirical.settings.identity import identity
 from empirical.settings.settings import Settings
-from shared.records import read
+from shared.records.records import read
 
 ROOT = Path(__file__).parents[2]
 TINY = [

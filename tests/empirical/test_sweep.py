@@ -16,13 +16,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from empirical.checkpoint import FolderInUse, Lock
 from empirical.data.datasets import Dataset, Split
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
 from empirical.experiment.experts import experts_command
 from empirical.experiment.families import names
 from empirical.experiment.resolve import published_coefficient
+from empirical.runtime.checkpoint import FolderInUse, Lock
 from empirical.settings.settings import Settings
 from empirical.sweep import launch, ledger, work
 from empirical.sweep.__main__ import GRID, execute, main, planned
@@ -31,8 +31,8 @@ from empirical.sweep.forecast import group_forecast
 from empirical.sweep.launch import Cluster, Local
 from empirical.sweep.options import Axes, blocks_of, named, parse
 from empirical.sweep.work import data_of, run_group
-from shared.grid import grids, read_csv
-from shared.run_grid import read_runs
+from shared.comparison.grid import grids, read_csv
+from shared.comparison.run_grid import read_runs
 
 TINY = [
     *("--iterations", "2", "--batch-real", "4", "--width", "4", "--depth", "2", "--eval-networks", "2"),

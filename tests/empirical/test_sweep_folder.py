@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from empirical.sweep.__main__ import GRID, main
-from figures.compare import read
-from shared.grid import grids, read_csv
+from figures.compare.compare import read
+from shared.comparison.grid import grids, read_csv
 
 TINY = [
     *("--iterations", "2", "--batch-real", "4", "--width", "4", "--depth", "2", "--eval-networks", "2"),

@@ -15,8 +15,8 @@ import empirical
 from empirical import synthetic
 from empirical.data.datasets import Dataset, load
 from empirical.data.whitening import Whitening
-from empirical.export import export
-from empirical.synthetic import BadSyntheticSet, SyntheticSet
+from empirical.synthetic.export import export
+from empirical.synthetic.synthetic_set import BadSyntheticSet, SyntheticSet
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from torch.nn import functional
 
 from empirical.data.augmentation import WITHOUT_FLIP, SiameseAugmentation
 from empirical.data.condensation_augmentation import CondensationAugmentation
-from empirical.network_cost import measure
 from empirical.networks import build
-from empirical.training import STRATEGIES, Job, Recipe, Strategy, choose, halved, published, train
-from empirical.training_gradient import BatchGradient, even_sizes
+from empirical.networks.cost import measure
+from empirical.training.gradient import BatchGradient, even_sizes
+from empirical.training.sgd import STRATEGIES, Job, Recipe, Strategy, choose, halved, published, train
 
 SHAPE = (1, 12, 12)
 
@@ -183,7 +183,7 @@ def test_epoch_hook_and_progress() -> None:
 def test_micro_batches_sum_to_the_gradient_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = images()
     (network,) = convnets(1)
-    monkeypatch.setattr("empirical.training_gradient.CACHE_BYTES", 7 * 8 * 8 * 256)
+    monkeypatch.setattr("empirical.training.gradient.CACHE_BYTES", 7 * 8 * 8 * 256)
     assert max(even_sizes(30, 7)) - min(even_sizes(30, 7)) <= 1 and sum(even_sizes(30, 7)) == 30
     batch = BatchGradient(network, SHAPE)
     assert 1 < batch._limit < 30
@@ -204,7 +204,7 @@ def test_a_compiler_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
 
         return fail
 
-    monkeypatch.setattr("empirical.training_gradient._compiled_forward", broken)
+    monkeypatch.setattr("empirical.training.gradient._compiled_forward", broken)
     train(other, Job(x, y, Recipe(2)), [generator(0)], compiled=True)
     assert torch.equal(flat(plain), flat(other))
 

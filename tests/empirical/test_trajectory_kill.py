@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from empirical import checkpoint, run, synthetic
-from empirical.distillation import CHECKPOINT
-from shared.records import read
+from empirical import run, synthetic
+from empirical.distillation.loop import CHECKPOINT
+from empirical.runtime import checkpoint
+from shared.records.records import read
 
 ROOT = Path(__file__).parents[2]
 SMALL = [

@@ -6,10 +6,11 @@ import json
 import pytest
 import torch
 
-from empirical import distillation, run, synthetic
+from empirical import run, synthetic
+from empirical.distillation import loop as distillation
 from empirical.evaluate import Options, results
 from empirical.experiment import trajectory_matching as make
-from shared.records import read
+from shared.records.records import read
 
 SMALL = [
     *("--no-compare", "--quiet", "--width", "4", "--depth", "2", "--iterations", "6"),

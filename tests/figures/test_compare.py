@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from figures.__main__ import main
-from figures.compare import Compare, read
-from figures.page import Bullets, Heading, Paragraph, Table, to_html, to_markdown
-from figures.predicted import predict
-from shared.alpha_map import AlphaMap
-from shared.grid import BadGrid, Measurement, grids, read_csv, write_csv
+from figures.compare.compare import Compare, read
+from figures.compare.page import Bullets, Heading, Paragraph, Table, to_html, to_markdown
+from figures.compare.predicted import predict
+from shared.comparison.alpha_map import AlphaMap
+from shared.comparison.grid import BadGrid, Measurement, grids, read_csv, write_csv
 
 
 @pytest.fixture(scope="module")

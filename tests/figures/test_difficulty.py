@@ -5,10 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-from empirical.difficulty_ensemble import QUANTITIES, Scores
+from empirical.evaluation.difficulty_ensemble import QUANTITIES, Scores
 from figures.__main__ import main
-from figures.difficulty import bins, correlations
-from figures.leaning import leanings, within_classes
+from figures.difficulty.difficulty import bins, correlations
+from figures.difficulty.leaning import leanings, within_classes
 
 NETWORKS, CLASSES, EACH = 8, 2, 40
 

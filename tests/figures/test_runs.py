@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from empirical.data.preprocessing import Normalisation
-from empirical.synthetic import SyntheticSet, save
+from empirical.synthetic.synthetic_set import SyntheticSet, save
 from figures.__main__ import main
-from figures.gallery import beside, tiled
-from figures.recorded import PLAIN, Correction, read_cells, representative, shown
-from figures.run_norms import averaged
-from shared.records import MetricsWriter, write_config, write_summary
+from figures.runs.gallery import beside, tiled
+from figures.runs.norms import averaged
+from figures.runs.recorded import PLAIN, Correction, read_cells, representative, shown
+from shared.records.records import MetricsWriter, write_config, write_summary
 
 SIDE = Normalisation((0.5,), (0.25,))
 

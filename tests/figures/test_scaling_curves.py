@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import theory
-from figures.scaling_curves import of_grid, of_random, of_simulation, of_solution
-from shared.grid import Measurement, grids
-from shared.scaling import crossover, fit_power_law
+from figures.theory.scaling_curves import of_grid, of_random, of_simulation, of_solution
+from shared.comparison.grid import Measurement, grids
+from shared.measures.scaling import crossover, fit_power_law
 
 
 def test_theory_and_simulation_agree_as_curves() -> None:

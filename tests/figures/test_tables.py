@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from figures.tables import collect, main, over_seeds, paired_gain, published, table
-from shared.records import write_config, write_summary
+from figures.runs.tables import collect, main, over_seeds, paired_gain, published, table
+from shared.records.records import write_config, write_summary
 
 
 def record(root, method, seed, accuracies, sdc=None, dataset="mnist"):

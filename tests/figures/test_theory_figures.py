@@ -5,11 +5,11 @@ import csv
 import numpy as np
 import pytest
 
-import figures.simulated as simulated
+import figures.theory.simulated as simulated
 from figures.__main__ import main
 from figures.desk import Effort
-from figures.simulated import Strategy, simulated_curve
-from figures.theory_agreement import agreement
+from figures.theory.agreement import agreement
+from figures.theory.simulated import Strategy, simulated_curve
 from theory import solve
 
 SMALL = ["--quick", "--dimension", "20", "--trials", "3"]
@@ -34,7 +34,8 @@ def test_simulated_figures_and_their_numbers(tmp_path, capsys):
 
 
 def test_solved_figures(tmp_path):
-    from figures import theory_fractions, theory_maps
+    from figures.theory import fractions as theory_fractions
+    from figures.theory import maps as theory_maps
 
     theory_maps.crossover_map(tmp_path, 3, lambda done, total: None)
     theory_fractions.best_fraction(tmp_path, 4, lambda done, total: None)

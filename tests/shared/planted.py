@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from figures.predicted import predict
-from shared.grid import Grid
-from shared.prediction import Prediction
+from figures.compare.predicted import predict
+from shared.comparison.grid import Grid
+from shared.comparison.prediction import Prediction
 
 CLASSES, N_EFF, WHOLE = 10, 30.0, 0.96
 IPC = np.array([1, 2, 5, 10, 20, 50])

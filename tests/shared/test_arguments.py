@@ -8,7 +8,7 @@ import pytest
 import tyro
 from tyro import _fmtlib
 
-from shared.arguments import one_sentence, read_arguments
+from shared.terminal.arguments import one_sentence, read_arguments
 
 
 @dataclass

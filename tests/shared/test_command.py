@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.command import READER_GONE, TRACEBACK, command, leave, plain_warnings, sentence, when_stopped
-from shared.start import is_command
+from shared.terminal.command import READER_GONE, TRACEBACK, command, leave, plain_warnings, sentence, when_stopped
+from shared.terminal.start import is_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def fail(error):
 @pytest.mark.parametrize("end", ["return 0", "raise SystemExit(0)"])
 def test_a_reader_that_leaves_ends_the_command_without_a_word(end):
     program = f"""
-from shared.command import leave
+from shared.terminal.command import leave
 def main():
     print("line\\n" * 200_000)
     {end}
@@ -124,8 +124,8 @@ CLOSED = [f"{a} {b} {c}" for a in ("", ">&-") for b in ("", "2>&-") for c in (""
 def test_closed_standard_streams_change_neither_the_work_nor_the_status(tmp_path, closed, end, status):
     program = f"""
 from pathlib import Path
-from shared.command import leave
-from shared.progress import Reporter
+from shared.terminal.command import leave
+from shared.terminal.progress import Reporter
 from rich.console import Console
 import sys
 def main():
@@ -151,7 +151,8 @@ leave(main)
 
 @pytest.mark.parametrize("end", ["return 0", "raise SystemExit(0)"])
 def test_a_full_disk_behind_standard_output_is_named(end):
-    program = f"from shared.command import leave\ndef main():\n    print('x' * 100_000)\n    {end}\nleave(main)"
+    body = f"def main():\n    print('x' * 100_000)\n    {end}\nleave(main)"
+    program = f"from shared.terminal.command import leave\n{body}"
     with Path("/dev/full").open("w") as full:
         made = subprocess.run(
             [sys.executable, "-c", program], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
@@ -160,7 +161,7 @@ def test_a_full_disk_behind_standard_output_is_named(end):
 
 
 def test_names_that_no_terminal_can_show_are_escaped():
-    program = "import sys\nfrom shared.command import leave\nleave(lambda: print('a\\udcff', 'b±'))"
+    program = "import sys\nfrom shared.terminal.command import leave\nleave(lambda: print('a\\udcff', 'b±'))"
     made = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True,
         check=False,
@@ -199,7 +200,7 @@ def test_a_warning_is_shown_once(capsys):
     [
         (["-m"], ["python", "-m", "empirical.run"], True),
         (["-m", "--dry-run"], ["python", "-X", "dev", "-mtheory", "solve"], True),
-        (["-m"], ["python", "-m", "figures.tables"], True),
+        (["-m"], ["python", "-m", "figures.runs.tables"], True),
         (["-m"], ["python", "-m", "pytest"], False),
         (["script.py"], ["python", "script.py", "empirical"], False),
         (["/x/empirical/run.py"], ["python", "-m", "empirical.run"], False),

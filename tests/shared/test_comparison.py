@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from planted import COEFFICIENTS, IPC, N_EFF, perfect_probe, planted
 
-from shared.comparison import MAP_CHECKS, compare, compare_grid
-from shared.grid import Grid
-from shared.order_check import best_cells, kendall_tau, kendall_taus
-from shared.prediction import Prediction
-from shared.published_table import published_order, read_tuned
-from shared.verdict import Verdict, judge, mean_of
+from shared.comparison.all_checks import MAP_CHECKS, compare, compare_grid
+from shared.comparison.grid import Grid
+from shared.comparison.order_check import best_cells, kendall_tau, kendall_taus
+from shared.comparison.prediction import Prediction
+from shared.comparison.published_table import published_order, read_tuned
+from shared.comparison.verdict import Verdict, judge, mean_of
 
 RESAMPLES = 150
 

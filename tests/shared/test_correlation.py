@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shared.correlation import interval, kendall, spearman
+from shared.measures.correlation import interval, kendall, spearman
 
 
 def pairs(n: int, seed: int = 0, rho: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

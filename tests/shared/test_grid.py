@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from planted import CLASSES, N_EFF, accuracy_of, perfect_probe
 
-from shared.agreement import disagreement
-from shared.alpha_map import fit_alpha_map
-from shared.grid import COLUMNS, BadGrid, Measurement, divergences, grids, read_csv, write_csv
-from shared.records import BadRecord, write_config, write_failure, write_json, write_summary
-from shared.run_grid import read_runs
+from shared.comparison.alpha_map import fit_alpha_map
+from shared.comparison.grid import COLUMNS, BadGrid, Measurement, divergences, grids, read_csv, write_csv
+from shared.comparison.run_grid import read_runs
+from shared.records.agreement import disagreement
+from shared.records.records import BadRecord, write_config, write_failure, write_json, write_summary
 
 
 def measurement(method="dsa", ipc=1, coefficient=0.0, seed=0, network="convnet/0", accuracy=0.5, **more):

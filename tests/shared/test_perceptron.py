@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from shared import difficulty, perceptron
-from shared.correlation import kendall
+from shared.measures import difficulty, perceptron
+from shared.measures.correlation import kendall
 
 D, N, BETA = 60, 150, 2.0
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from shared.alpha_map import AlphaMap
-from shared.prediction import SLOPE_NOISE, Prediction
-from shared.sign_check import predicted_signs
+from shared.comparison.alpha_map import AlphaMap
+from shared.comparison.prediction import SLOPE_NOISE, Prediction
+from shared.comparison.sign_check import predicted_signs
 from theory.scaling import tilt_slope
 
 ALPHA = np.geomspace(0.01, 300.0, 24)

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared import progress
-from shared.progress import EpochCounter, Reporter, duration, reporting
+from shared.terminal import progress
+from shared.terminal.progress import EpochCounter, Reporter, duration, reporting
 
 
 @pytest.fixture

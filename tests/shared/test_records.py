@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared import records
-from shared.records import BadRecord, MetricsWriter
+from shared.records import records
+from shared.records.records import BadRecord, MetricsWriter
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from shared.agreement import disagreement
-from shared.recorded import (
+from shared.records.agreement import disagreement
+from shared.records.recorded import (
     HARD_THRESHOLD,
     NOT_FINISHED,
     PLAIN,
@@ -18,8 +18,8 @@ from shared.recorded import (
     refuse_disagreement,
     refuse_empty,
 )
-from shared.records import BadRecord, read, write_config, write_failure, write_summary
-from shared.roles import CORESET, GRADIENT, OTHER, TRAJECTORY, Roles, earlier_roles, family_of
+from shared.records.records import BadRecord, read, write_config, write_failure, write_summary
+from shared.records.roles import CORESET, GRADIENT, OTHER, TRAJECTORY, Roles, earlier_roles, family_of
 
 NEW = Roles(free=("seed", "gain", "inner.where"), unread=("sdc_power", "old"), family="mine")
 SETTINGS = {"method": "new", "dataset": "digits", "ipc": 1, "seed": 0, "gain": 1.0, "inner": {"where": "a", "steps": 3}}

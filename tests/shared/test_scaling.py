@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from shared.scaling import ScalingCurve, bootstrap_power_law, crossover, fit_power_law
+from shared.measures.scaling import ScalingCurve, bootstrap_power_law, crossover, fit_power_law
 
 SIZES = np.geomspace(1.0, 100.0, 12)
 

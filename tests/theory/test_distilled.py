@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from theory import matching, solve
-from theory.departure import departure, signed_margins, tilt_of_mean
-from theory.distilled import RECORD, Distillation, distil, main, measure, study
-from theory.kept import Tilt
-from theory.sampling import draw_kept
+from theory import solve
+from theory.distillation import matching
+from theory.distillation.departure import departure, signed_margins, tilt_of_mean
+from theory.distillation.study import RECORD, Distillation, distil, main, measure, study
+from theory.saddle_point.kept import Tilt
+from theory.simulation.sampling import draw_kept
 
 SMALL = Distillation(alpha=0.6, dimension=40, real=5.0, steps=30, probes=4)
 
@@ -120,7 +121,7 @@ def test_a_study_resumes(tmp_path, monkeypatch):
     alone = study(settings)
     study(settings[:1], tmp_path)
     calls = []
-    monkeypatch.setattr("theory.distilled.distil", lambda s: calls.append(s) or distil(s))
+    monkeypatch.setattr("theory.distillation.study.distil", lambda s: calls.append(s) or distil(s))
     resumed = study(settings, tmp_path)
     assert calls == settings[1:]
     assert json.dumps(resumed) == json.dumps(alone)

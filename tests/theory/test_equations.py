@@ -10,9 +10,9 @@ from scipy.integrate import quad
 from scipy.special import ndtr, owens_t
 
 from theory import solve
-from theory.gaussian import PHI_0, interval_moments, psi
-from theory.kept import Ranked
-from theory.published import imperfect_residuals, perfect_residuals, solve_published
+from theory.judges.published import imperfect_residuals, perfect_residuals, solve_published
+from theory.saddle_point.gaussian import PHI_0, interval_moments, psi
+from theory.saddle_point.kept import Ranked
 
 
 @pytest.mark.parametrize("a", [-30.0, -9.0, -4.01, -3.99, -2.0, 0.0, 1.5, 20.0])

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from theory.full_model import Probe, full_trial
-from theory.max_margin import max_margin
-from theory.sampling import draw_kept
-from theory.simulation import overlaps
+from theory.judges.full_model import Probe, full_trial
+from theory.perceptron.max_margin import max_margin
+from theory.simulation.sampling import draw_kept
+from theory.simulation.simulate import overlaps
 
 ALPHA, FRACTION, DIMENSION = 2.0, 0.3, 30
 

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 
 from theory import Density, Samples, Tilt, Weight, Window, solve
-from theory.kept import MARGINS, margin_quantile, pool_density
+from theory.saddle_point.kept import MARGINS, margin_quantile, pool_density
 
 
 @pytest.mark.parametrize("margin", MARGINS)

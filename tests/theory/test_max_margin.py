@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from theory.max_margin import GAP, NotCertified, NotSeparable, max_margin
-from theory.reference import by_cvxpy, by_nnls, is_separable
-from theory.sampling import draw_kept
+from theory.judges.reference import by_cvxpy, by_nnls, is_separable
+from theory.perceptron.max_margin import GAP, NotCertified, NotSeparable, max_margin
+from theory.simulation.sampling import draw_kept
 
 
 def labelled(rng, X):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from theory import _active_set
-from theory.max_margin import NotSeparable, max_margin
-from theory.sampling import draw_kept
+from theory.perceptron import active_set as _active_set
+from theory.perceptron.max_margin import NotSeparable, max_margin
+from theory.simulation.sampling import draw_kept
 
 
 def kept(alpha, D, fraction=1.0, keep="hard", seed=0):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from theory import NotConverged, Tilt, Window, solve
-from theory.order_parameters import CONVERGED
+from theory.saddle_point.order_parameters import CONVERGED
 
 # alpha, fraction, theta in degrees, keep, margin, R, rho, kappa, test error: reference rows to ten digits.
 REFERENCE = [
@@ -154,7 +154,7 @@ def test_bad_values_get_one_sentence(arguments, sentence):
 
 
 def test_what_does_not_converge_is_never_returned_silently(monkeypatch):
-    import theory.order_parameters as module
+    import theory.saddle_point.order_parameters as module
 
     def lost(alphas, *_):
         n = alphas.size

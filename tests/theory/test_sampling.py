@@ -7,10 +7,10 @@ import pytest
 from scipy.special import ndtr, ndtri
 from scipy.stats import chisquare, ks_2samp, kstest, skewnorm
 
-from theory import sampling
-from theory.kept import Samples, Tilt, Weight, Window
-from theory.max_margin import max_margin
-from theory.sampling import draw_kept, pool_size, sample_count
+from theory.perceptron.max_margin import max_margin
+from theory.saddle_point.kept import Samples, Tilt, Weight, Window
+from theory.simulation import sampling
+from theory.simulation.sampling import draw_kept, pool_size, sample_count
 
 SURELY_DIFFERENT, SURELY_NOT = 1e-9, 1e-4  # p-values: with fixed seeds these decide
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from theory.finite_size import extrapolate, simulate_two_sizes
-from theory.kept import Tilt, Weight
-from theory.simulation import OBSERVABLES, overlaps, simulate
+from theory.saddle_point.kept import Tilt, Weight
+from theory.simulation.finite_size import extrapolate, simulate_two_sizes
+from theory.simulation.simulate import OBSERVABLES, overlaps, simulate
 
 # alpha, fraction, theta (degrees), keep, margin, then R, rho, kappa, test error in the limit D -> infinity.
 REFERENCE = [
@@ -208,7 +208,7 @@ def test_an_error_in_a_trial_ends_the_call(monkeypatch):
     def fails(X, y):
         raise ArithmeticError("as if")
 
-    monkeypatch.setattr("theory.simulation.max_margin", fails)
+    monkeypatch.setattr("theory.simulation.simulate.max_margin", fails)
     with pytest.raises(ArithmeticError, match="as if") as caught:
         simulate(1.0, dimension=20, trials=5000)
     assert any("alpha = 1" in note and "trial" in note for note in caught.value.__notes__)

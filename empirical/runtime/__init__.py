@@ -1,0 +1,1 @@
+"""What every run stands on: seeds, threads, devices, memory, compilers, checkpoints, locks, registries of names."""

@@ -1,0 +1,1 @@
+"""Plain training of networks (`sgd`), its gradient, and predictions in chunks."""

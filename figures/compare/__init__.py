@@ -1,0 +1,1 @@
+"""`python -m figures compare`: theory against measurement on one page."""

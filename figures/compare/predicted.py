@@ -1,0 +1,106 @@
+"""The theory's prediction for the comparison: the tilted kept density solved on a grid, kept in a file.
+
+A matching method is a kept density (specification of the lambda link, section 2): methods that match gradients weigh
+a real sample by its gradient, p0(z) ~ phi(z) h(z); others keep p0(z) ~ phi(z). The correction tilts it by
+exp(-tau h(z)). Margins are label-signed, which is what a gradient norm measures; the unsigned form is shown beside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+import theory
+from shared.comparison.prediction import Prediction
+from shared.terminal.atomic import write_atomically
+from shared.terminal.progress import Report
+from theory import scaling, solve
+from theory.saddle_point.kept import Tilt
+
+Array = NDArray[np.float64]
+
+STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+ALPHA_RANGE = (0.01, 300.0)
+BETA = 2.0
+
+
+def prediction_grid(points: int) -> tuple[Array, Array]:
+    """(alphas, taus) at which the theory is solved."""
+    strengths = np.array(STRENGTHS)
+    return np.geomspace(*ALPHA_RANGE, points), np.concatenate([-strengths[::-1], [0.0], strengths])
+
+
+def predict(
+    gradient_weighted: bool,
+    thetas: Sequence[float] = (0.0,),
+    margin: str = "signed",
+    beta: float = BETA,
+    points: int = 24,
+    cache: Path | None = None,
+    report: Report = lambda done, total: None,
+) -> Prediction:
+    """Solve the theory for a band of probe angles.
+
+    Args:
+        gradient_weighted: whether p0 weighs samples by their gradient (gradient matching) or not.
+        thetas: the band in radians; its middle entry is the best guess.
+        margin: "signed" or "unsigned".
+        beta: confidence of the probe.
+        points: alphas on the grid.
+        cache: folder in which solved angles are kept, named by a digest of settings and of the theory's source.
+        report: called with (done, total) solved curves.
+    """
+    alphas, taus = prediction_grid(points)
+    jobs = [(theta, tau) for theta in thetas for tau in taus.tolist()]
+    path = None if cache is None else cache / f"{_digest(gradient_weighted, thetas, margin, beta, points)}.json"
+    if path is not None and path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        error, slope = np.array(stored["error"]), np.array(stored["slope"])
+    else:
+
+        def curve(job: tuple[float, float]) -> Array:
+            theta, tau = job
+            rule = Tilt(tau, beta, gradient_weighted)
+            return np.asarray(solve(alphas, 1.0, rule, theta, margin).test_error)
+
+        solved = []
+        with ThreadPoolExecutor() as pool:
+            for found in pool.map(curve, jobs):
+                solved.append(found)
+                report(len(solved), len(jobs))
+            slopes = list(pool.map(lambda t: scaling.tilt_slope(alphas, t, margin, beta, gradient_weighted), thetas))
+        error = np.array(solved).reshape(len(thetas), taus.size, alphas.size)
+        slope = np.array(slopes)
+        if path is not None:
+            write_atomically(path, json.dumps({"error": error.tolist(), "slope": slope.tolist()}))
+    random_error = np.asarray(solve(alphas, keep="random").test_error)
+    name = f"p0 ~ {'phi h' if gradient_weighted else 'phi'}, {margin} margin, beta = {beta:g}"
+    return Prediction(name, alphas, taus, np.array(thetas), error, slope, random_error)
+
+
+def random_curve(points: int = 60) -> Callable[[Array], Array]:
+    """Error of random samples as a function of alpha: solved on a grid, cubic splines between, on log scales."""
+    alphas = np.geomspace(*ALPHA_RANGE, points)
+    spline = CubicSpline(np.log(alphas), np.log(np.asarray(solve(alphas, keep="random").test_error)))
+    return lambda alpha: np.asarray(np.exp(spline(np.log(np.clip(alpha, *ALPHA_RANGE)))))
+
+
+def _digest(*settings: object) -> str:
+    digest = hashlib.sha256(repr((settings, STRENGTHS, ALPHA_RANGE)).encode())
+    for path in sorted(Path(theory.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def angle_band(low: float, high: float) -> tuple[float, ...]:
+    """Ends and middle, each once; rounded to a degree, so that solved bands are found again."""
+    ends = [round(math.degrees(x)) for x in (low, high)]
+    return tuple(math.radians(x) for x in sorted({ends[0], round(sum(ends) / 2.0), ends[1]}))

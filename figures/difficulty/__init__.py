@@ -1,0 +1,1 @@
+"""`python -m figures difficulty`: which real samples are hard, and which ones matching leans on."""

@@ -1,0 +1,1 @@
+"""`python -m figures runs`: what recorded runs can show, as pictures and tables."""

@@ -1,0 +1,204 @@
+"""Accuracy over the coefficient: lambda sensitivity, lambda against images a class, ASDC against SDC."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+
+from figures.runs.norms import dataset_name
+from figures.runs.recorded import PLAIN, Cells, Correction, Variants, accuracy, distilled
+from figures.runs.tables import Measured, paired_gain
+from figures.style import BLACK, BLUE, COLUMN, CYCLE, GREEN, MARKERS, PAGE, RED, look, save
+
+
+def constant(variants: Variants) -> list[Correction]:
+    """The plain method and every constant coefficient, increasing."""
+    return [c for c in variants if not c.adaptive]
+
+
+def gain(variants: Variants, correction: Correction) -> tuple[float, float, int] | None:
+    """(mean paired gain over the plain method in points, half of its 95 % interval, pairs); None without a pair."""
+    plain, other = ({seed: r.percent for seed, r in variants.get(c, {}).items()} for c in (PLAIN, correction))
+    return paired_gain(Measured(plain, other, correction.start))
+
+
+def sensitivity_figures(cells: Cells, folder: Path) -> list[Path]:
+    """Accuracy against lambda: a figure a data set, a panel a method, a line for each IPC with three coefficients."""
+    pages: dict[str, dict[str, dict[int, Variants]]] = {}
+    for (dataset, method, ipc), variants in distilled(cells).items():
+        if len(constant(variants)) >= 3:
+            pages.setdefault(dataset, {}).setdefault(method, {})[ipc] = variants
+    return [path for dataset, methods in pages.items() for path in _sensitivity_figure(dataset, methods, folder)]
+
+
+def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], folder: Path) -> list[Path]:
+    rows: list[dict[str, Any]] = []
+    sizes = sorted({ipc for lines in methods.values() for ipc in lines})
+    seeds = max(len(s) for lines in methods.values() for v in lines.values() for s in v.values())
+    with look():
+        width = COLUMN if len(methods) == 1 else PAGE
+        figure, panels = plt.subplots(1, len(methods), figsize=(width, 2.6), sharey=True, squeeze=False)
+        for axes, (method, lines) in zip(panels[0], methods.items(), strict=True):
+            for ipc, variants in lines.items():
+                k = sizes.index(ipc) % len(CYCLE)
+                rows += _line(axes, variants, {"method": method, "ipc": ipc}, CYCLE[k], MARKERS[k])
+            _symmetric_log(axes, sorted({c.start for v in lines.values() for c in constant(v)}))
+            axes.set_xlabel(r"coefficient $\lambda$")
+            # above the axes: error bars leave no free corner
+            axes.legend(
+                title=f"{method.upper()}, IPC", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6,
+                columnspacing=1.0, title_fontsize=7,
+            )  # fmt: skip
+        panels[0, 0].set_ylabel("test accuracy (%)")
+        spread = f"mean ± s.e. over up to {seeds} seeds" if seeds > 1 else "one seed, no error bars"
+        figure.suptitle(f"{dataset}; {spread}", fontsize=7)
+        return save(figure, folder, f"sensitivity-{dataset_name(dataset)}", rows)
+
+
+def _line(axes: Axes, variants: Variants, named: dict[str, Any], colour: str, marker: str) -> list[dict[str, Any]]:
+    rows = []
+    for correction in constant(variants):
+        mean, error, seeds = accuracy(variants[correction])
+        paired = gain(variants, correction) if correction != PLAIN else None
+        difference, half, pairs = paired or (math.nan, math.nan, 0)
+        rows.append(
+            {
+                **named, "lambda": correction.start, "accuracy": mean, "se": error, "seeds": seeds,
+                "paired_gain": difference, "half_width_95": half, "pairs": pairs,
+            }
+        )  # fmt: skip
+    x, y, e = (np.array([r[name] for r in rows]) for name in ("lambda", "accuracy", "se"))
+    axes.errorbar(x, y, np.nan_to_num(e), fmt=marker + "-", color=colour, capsize=1.5, label=str(named["ipc"]))
+    return rows
+
+
+def _symmetric_log(axes: Axes, coefficients: list[float]) -> None:
+    """An axis logarithmic on both sides of 0, ticks at the coefficients themselves where they do not run together."""
+    smallest = min(abs(c) for c in coefficients if c)
+    axes.set_xscale("symlog", linthresh=smallest, linscale=1.0)
+    places = [math.copysign(1.0 + math.log10(abs(c) / smallest), c) if c else 0.0 for c in coefficients]
+    room = 0.1 * (max(places) - min(places))
+    kept: list[int] = []
+    for k in sorted(range(len(places)), key=lambda k: (coefficients[k] != 0.0, -abs(places[k]))):
+        if all(abs(places[k] - places[j]) >= room for j in kept):
+            kept.append(k)
+    axes.set_xticks([coefficients[k] for k in kept], [f"{coefficients[k]:g}" for k in kept], rotation=30)
+    axes.set_xticks([], minor=True)
+
+
+def ipc_figures(cells: Cells, folder: Path) -> list[Path]:
+    """Gain of each coefficient at each IPC, a figure for each method with two IPC of two coefficients or more."""
+    pages: dict[tuple[str, str], dict[int, Variants]] = {}
+    for (dataset, method, ipc), variants in distilled(cells).items():
+        if PLAIN in variants and len(constant(variants)) >= 3:
+            pages.setdefault((dataset, method), {})[ipc] = variants
+    paths: list[Path] = []
+    for (dataset, method), by_ipc in pages.items():
+        if len(by_ipc) >= 2:
+            paths += _ipc_figure(dataset, method, by_ipc, folder)
+    return paths
+
+
+def _ipc_figure(dataset: str, method: str, by_ipc: dict[int, Variants], folder: Path) -> list[Path]:
+    coefficients = sorted({c.start for v in by_ipc.values() for c in constant(v) if c != PLAIN})
+    table = np.full((len(by_ipc), len(coefficients), 2), np.nan)
+    rows = []
+    for i, (ipc, variants) in enumerate(by_ipc.items()):
+        for k, coefficient in enumerate(coefficients):
+            found = gain(variants, Correction(coefficient))
+            if found is not None:
+                table[i, k] = found[:2]
+                rows.append(
+                    {
+                        "ipc": ipc, "lambda": coefficient, "paired_gain": found[0], "half_width_95": found[1],
+                        "pairs": found[2],
+                    }
+                )  # fmt: skip
+    if not rows:
+        return []
+    most = max(1e-6, float(np.nanmax(np.abs(table[..., 0]))))
+    with look():
+        width = COLUMN if len(coefficients) <= 5 else PAGE
+        figure, axes = plt.subplots(figsize=(width, 0.9 + 0.42 * len(by_ipc)))
+        image = axes.imshow(table[..., 0], cmap="PuOr", norm=TwoSlopeNorm(0.0, -most, most), aspect="auto")
+        for i, k in np.argwhere(np.isfinite(table[..., 0])):
+            value, half = table[i, k]
+            words = "0.0" if abs(value) < 0.05 else f"{value:+.1f}"
+            words += f"\n± {half:.1f}" if np.isfinite(half) else ""
+            colour = "white" if abs(value) > 0.6 * most else BLACK
+            axes.text(k, i, words, ha="center", va="center", fontsize=6, color=colour)
+        for i, row in enumerate(table[..., 0]):
+            if np.isfinite(row).any() and np.nanmax(row) > 0.0:
+                best = int(np.nanargmax(row))
+                axes.add_patch(
+                    plt.Rectangle((best - 0.48, i - 0.48), 0.96, 0.96, fill=False, edgecolor=RED, linewidth=1.2)
+                )
+        axes.set_xticks(range(len(coefficients)), [f"{c:g}" for c in coefficients])
+        axes.set_yticks(range(len(by_ipc)), [str(ipc) for ipc in by_ipc])
+        axes.set_xlabel(r"coefficient $\lambda$")
+        axes.set_ylabel("images per class")
+        pairs = max(r["pairs"] for r in rows)
+        half = ", ± 95 %" if pairs > 1 else ""
+        axes.set_title(
+            f"{method} on {dataset}; up to {pairs} paired seeds{half}\nboxed: best gain, if above 0", fontsize=7
+        )
+        figure.colorbar(image, ax=axes, label="gain (points)")
+        return save(figure, folder, f"lambda-ipc-{dataset_name(dataset)}-{method}", rows)
+
+
+def adaptive_figures(cells: Cells, folder: Path) -> list[Path]:
+    """Accuracy without correction, with SDC and with ASDC; a figure a data set, a panel for each method and IPC."""
+    pages: dict[str, Cells] = {}
+    for cell, variants in distilled(cells).items():
+        kinds = {c.adaptive for c in variants if c != PLAIN}
+        if kinds == {True, False}:
+            pages.setdefault(cell[0], {})[cell] = variants
+    paths: list[Path] = []
+    for dataset, panels in pages.items():
+        columns = min(3, len(panels))
+        lines = -(-len(panels) // columns)
+        rows: list[dict[str, Any]] = []
+        with look():
+            size = (COLUMN if columns == 1 else PAGE, 2.2 * lines)
+            figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False)
+            for axes in grid.flat[len(panels) :]:
+                axes.set_visible(False)
+            for axes, ((_, method, ipc), variants) in zip(grid.flat, panels.items(), strict=False):
+                rows += _adaptive(axes, variants, {"method": method, "ipc": ipc})
+                axes.set_title(f"{method}, IPC {ipc}")
+            for axes in grid[:, 0]:
+                axes.set_ylabel("test accuracy (%)")
+            figure.suptitle(f"{dataset}; mean ± s.e. over n seeds; gain: paired, ± 95 %", fontsize=7)
+            paths += save(figure, folder, f"asdc-{dataset_name(dataset)}", rows)
+    return paths
+
+
+def _adaptive(axes: Axes, variants: Variants, named: dict[str, Any]) -> list[dict[str, Any]]:
+    rows, labels = [], []
+    for k, correction in enumerate(variants):
+        mean, error, seeds = accuracy(variants[correction])
+        colour = GREEN if correction.adaptive else BLUE if correction == PLAIN else RED
+        marker = "D" if correction.adaptive else "o" if correction == PLAIN else "s"
+        axes.errorbar(k, mean, np.nan_to_num(error), fmt=marker, color=colour, capsize=2, markersize=4)
+        kind = "ASDC" if correction.adaptive else "plain" if correction == PLAIN else "SDC"
+        value = f"{correction.start:g}–{correction.end:g}" if correction.adaptive else f"{correction.start:g}"
+        paired = gain(variants, correction) if kind != "plain" else None
+        difference, half, pairs = paired or (math.nan, math.nan, 0)
+        words = f"gain {difference:+.1f} ± {half:.1f}" if pairs > 1 else f"gain {difference:+.1f}" if pairs else ""
+        labels.append("\n".join((kind, value if kind != "plain" else "", words, f"(n = {seeds})")))
+        rows.append(
+            {
+                **named, "correction": str(correction), "accuracy": mean, "se": error, "seeds": seeds,
+                "paired_gain": difference, "half_width_95": half, "pairs": pairs,
+            }
+        )  # fmt: skip
+    axes.set_xticks(range(len(labels)), labels, fontsize=5.5)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.margins(y=0.2)
+    return rows

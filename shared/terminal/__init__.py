@@ -1,0 +1,1 @@
+"""How commands speak and end: arguments, progress, streams, files written whole."""

@@ -1,0 +1,41 @@
+"""What holds from a command's first moment, while its modules are still being loaded, which takes seconds.
+
+The packages that hold commands import this before anything else. In a program that merely uses them nothing is done.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from shared.terminal.streams import hold_descriptors
+
+STOPPED = 130
+"""Exit status of a command that Ctrl-C or SIGTERM ended, as a shell reports a program killed by SIGINT."""
+PACKAGES = ("empirical", "figures", "theory")
+
+
+def is_command(argv: list[str], started_with: list[str]) -> bool:
+    """Whether Python is just loading one of the packages to run a module of it.
+
+    Args:
+        argv: `sys.argv`, which is `["-m", ...]` as long as `python -m` looks for its module.
+        started_with: `sys.orig_argv`, all that Python was called with.
+
+    """
+    names = {word.removeprefix("-m").split(".")[0] for word in started_with}
+    return argv[:1] == ["-m"] and not names.isdisjoint(PACKAGES)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"error: stopped before any work; the same command starts again\n")
+    os._exit(STOPPED)
+
+
+if is_command(sys.argv, sys.orig_argv):
+    hold_descriptors()
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(_number) is not signal.SIG_IGN:
+            signal.signal(_number, _leave)

@@ -1,0 +1,1 @@
+"""The certified hard-margin perceptron and its steps."""

@@ -1,0 +1,1 @@
+"""The saddle point at D -> infinity: kept laws, Gaussian averages, Newton's method, continuation in alpha."""

@@ -1,0 +1,163 @@
+"""Newton's method and continuation in log(alpha), compiled.
+
+The root is unique (the problem is convex), so continuation cannot land on a wrong one; what can go wrong is that Newton
+wanders where the equations are flat. Hence: start where the answer is known (alpha -> 0), follow the tangent, halve
+the step when a corrector fails, and report a residual with every point.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from theory.saddle_point.moments import P0, P1, SP1, UP1, Kept, Linearised, Student, averages, system
+
+# Newton stops when its step is at rounding level; the residual then sits at a few 1e-15.
+STEP_TOLERANCE = 1e-13
+# What is accepted as a solution when rounding stops Newton from reaching the step tolerance. The field
+# a = kappa' - R' U - S' S has an absolute rounding error of 1e-16 kappa', hence the factor beyond kappa' = 1e3.
+RESIDUAL_TOLERANCE = 1e-11
+# The small-alpha expansion is used at or below this alpha; its corrections are O(alpha).
+ALPHA_START = 1e-3
+
+
+class Curve(NamedTuple):
+    """Solutions at n alphas, NaN where none was reached.
+
+    `y` [n, 3] = (log kappa', log R', S'), `tangent` [n, 3] = dy / d log(alpha), `residual` [n], and `means`
+    [n, 2], the kept averages of (Psi_1, Phi).
+    """
+
+    y: np.ndarray
+    tangent: np.ndarray
+    residual: np.ndarray
+    means: np.ndarray
+
+
+@njit(cache=True)
+def _solve3(J: np.ndarray, G: np.ndarray) -> np.ndarray:
+    """Solve J x = G by Gaussian elimination with partial pivoting; NaN when J is singular."""
+    A = J.copy()
+    x = G.copy()
+    for column in range(3):
+        pivot = column
+        for row in range(column + 1, 3):
+            if abs(A[row, column]) > abs(A[pivot, column]):
+                pivot = row
+        if not abs(A[pivot, column]) > 0.0:
+            x[:] = np.nan
+            return x
+        for k in range(3):
+            A[column, k], A[pivot, k] = A[pivot, k], A[column, k]
+        x[column], x[pivot] = x[pivot], x[column]
+        for row in range(column + 1, 3):
+            factor = A[row, column] / A[column, column]
+            for k in range(column, 3):
+                A[row, k] -= factor * A[column, k]
+            x[row] -= factor * x[column]
+    for row in range(2, -1, -1):
+        for k in range(row + 1, 3):
+            x[row] -= A[row, k] * x[k]
+        x[row] /= A[row, row]
+    return x
+
+
+@njit(cache=True)
+def _scaled_size(step: np.ndarray, y: np.ndarray) -> float:
+    """Largest relative change a step makes: S' is measured against the length of (1, R', S')."""
+    R = math.exp(y[1])
+    return max(abs(step[0]), abs(step[1]), abs(step[2]) / math.sqrt(1.0 + R * R + y[2] * y[2]))
+
+
+@njit(cache=True)
+def tolerance(log_kappa: float) -> float:
+    """Residual below which a point counts as solved."""
+    return RESIDUAL_TOLERANCE * max(1.0, 1e-3 * math.exp(log_kappa))
+
+
+@njit(cache=True)
+def newton(y: np.ndarray, alpha: float, kept: Kept, iterations: int) -> tuple[bool, float, np.ndarray, np.ndarray]:
+    """Damped Newton from y, in place. Returns (converged, residual, tangent dy / d log(alpha), averages)."""
+    G, J, dG = at = Linearised(np.empty(3), np.empty((3, 3)), np.empty(3))
+    tangent = np.zeros(3)
+    E = system(y, alpha, kept, at)
+    residual = np.max(np.abs(G))
+    previous = np.inf
+    for _ in range(iterations):
+        step = _solve3(J, G)
+        size = _scaled_size(step, y)
+        if not math.isfinite(size):
+            return False, residual, tangent, E
+        small = size < STEP_TOLERANCE
+        # At the rounding floor the step stops shrinking: take the better point and stop.
+        stalled = residual < tolerance(y[0]) and size > 0.25 * previous
+        previous = size
+        if small or stalled:
+            tangent = -_solve3(J, dG)
+            return residual < tolerance(y[0]), residual, tangent, E
+        # Steps above a factor of e^2 leave the region where the expansion means anything.
+        damping = min(1.0, 2.0 / size)
+        trial = y - damping * step
+        E = system(trial, alpha, kept, at)
+        new = np.max(np.abs(G))
+        shrink = 0
+        while not new < 2.0 * residual + 1e-12 and shrink < 6:
+            damping *= 0.3
+            trial = y - damping * step
+            E = system(trial, alpha, kept, at)
+            new = np.max(np.abs(G))
+            shrink += 1
+        if not math.isfinite(new):
+            return False, residual, tangent, E
+        y[:] = trial
+        residual = new
+    tangent = -_solve3(J, dG)
+    return residual < tolerance(y[0]), residual, tangent, E
+
+
+@njit(cache=True)
+def small_alpha_start(alpha: float, kept: Kept) -> np.ndarray:
+    """Leading order as alpha -> 0: kappa' = 1 / sqrt(alpha), R' = sqrt(alpha) E[U], S' = sqrt(alpha) E[S]."""
+    # With kappa' huge, Psi_1(a) = a and E[U Psi_1] = kappa' E[U].
+    kappa = 1e6
+    E = averages(Student(kappa, 1e-9, 0.0), kept)
+    root = math.sqrt(alpha)
+    norm = E[P1] / kappa
+    U, S = E[UP1] / kappa / norm, E[SP1] / kappa / norm
+    return np.array([-math.log(root), math.log(root * max(U, 1e-300)), root * S])
+
+
+@njit(cache=True, nogil=True)
+def solve_curve(alphas: np.ndarray, kept: Kept) -> Curve:
+    """Solve at increasing `alphas` [n]."""
+    n = alphas.size
+    curve = Curve(np.full((n, 3), np.nan), np.full((n, 3), np.nan), np.full(n, np.nan), np.full((n, 2), np.nan))
+    at = math.log(min(alphas[0], ALPHA_START))
+    y = small_alpha_start(math.exp(at), kept)
+    ok, residual, tangent, E = newton(y, math.exp(at), kept, 60)
+    if not ok:
+        return curve
+    step = 2.0
+    for k in range(n):
+        target = math.log(alphas[k])
+        while at < target:
+            stride = min(step, target - at)
+            trial = y + stride * tangent
+            alpha = alphas[k] if stride == target - at else math.exp(at + stride)
+            ok, new_residual, new_tangent, new_E = newton(trial, alpha, kept, 14)
+            if ok:
+                at = target if stride == target - at else at + stride
+                y, tangent, residual, E = trial, new_tangent, new_residual, new_E
+                step = min(2.0 * step, 2.5)
+            else:
+                step = 0.4 * stride
+                if step < 1e-9:
+                    return curve
+        curve.y[k] = y
+        curve.tangent[k] = tangent
+        curve.residual[k] = residual
+        curve.means[k, 0], curve.means[k, 1] = E[P1], E[P0]
+    return curve

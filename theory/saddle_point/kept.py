@@ -1,0 +1,358 @@
+"""Which samples are kept: every selection used here is a weight W on the label-signed probe margin m.
+
+Margins. `unsigned` (default, the published convention): a sample is ranked by `|z|`, z = J.x, the label is not looked
+at; W is even in m. `signed`: ranked by `m = y z`, so a probe's mistakes come first. The two
+coincide for a perfect probe and are different models otherwise.
+
+A rule is resolved, for given (fraction, theta, margin), into numbers that the compiled equations understand
+(`Resolved`). Rules:
+
+* `"hard"` / `"easy"`: the fraction of smallest / largest margin; `"random"`: no selection.
+* `Window`: margins (or quantiles of the margin) between two values.
+* `Tilt`: W = exp(-tau h(m)), h = 1 / (1 + exp(beta m)) the gradient norm of a logistic loss at margin m; this is what
+  Sample Difficulty Correction does to the kept density, if it does what its authors say.
+* `Weight`: any W(m) >= 0 against the pool. `Density`: any density of the margin itself. `Samples`: drawn margins.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import log_ndtr, ndtr, ndtri, owens_t
+
+from shared.measures.perceptron import gradient_factor
+from theory.saddle_point.gaussian import CUT
+from theory.saddle_point.moments import P0, SAMPLES, WEIGHT, WINDOWS, Kept, Student, averages
+
+KEEP_NAMES = ("hard", "easy", "random")
+MARGINS = ("unsigned", "signed")
+ORDER = 18  # Chebyshev coefficients a panel
+PANELS = 2000  # more than this many panels: the user's function is noise
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A rule as the compiled equations take it.
+
+    `kind` 0: `table` [windows, 2] of label-signed margins. 1: `ends` [panels + 1], `table` [panels, ORDER],
+    Chebyshev panels of W. 2: `ends` [samples] margins, `table` [1, samples] masses. `fraction` = E_pool[W].
+    """
+
+    kind: int
+    ends: NDArray[np.float64]
+    table: NDArray[np.float64]
+    fraction: float
+
+    def seen_at(self, theta: float) -> Kept:
+        """The same with the probe's angle, in radians."""
+        return Kept(self.kind, self.ends, self.table, float(self.fraction), math.sin(theta), math.cos(theta))
+
+    def mass(self, theta: float) -> float:
+        """E_pool[W] / `fraction`: the average of Phi(a) where every field a is huge."""
+        return float(averages(Student(1e6, 1e-9, 0.0), self.seen_at(theta))[P0])
+
+
+class Rule(Protocol):
+    """A selection rule: says what is kept once the probe's angle and the margin convention are known."""
+
+    def resolve(self, theta: float, margin: str) -> Resolved:
+        """The rule in numbers, theta in radians."""
+        ...
+
+
+def nearest(name: str, allowed: Sequence[str]) -> str:
+    """`", did you mean 'hard'?"` or nothing, for error sentences."""
+    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def check_margin(margin: str) -> str:
+    """Return the convention or raise ValueError naming the valid ones."""
+    if margin not in MARGINS:
+        raise ValueError(f"margin is {margin!r}, must be one of {MARGINS}{nearest(str(margin), MARGINS)}")
+    return margin
+
+
+def margin_quantile(probability: float, theta: float, margin: str, upper: bool = False) -> float:
+    """The margin t with P(margin < t) = probability in the pool (`upper`: P(margin > t) = probability).
+
+    unsigned: |z| is half-normal. signed: m has density 2 phi(m) Phi(m cot theta), skew-normal, distribution function
+    Phi(t) - 2 T(t, cot theta) with Owen's T.
+    """
+    if probability <= 0.0:
+        edge = 0.0 if margin == "unsigned" or theta == 0.0 else -math.inf
+        return math.inf if upper else edge
+    if probability >= 1.0:
+        return margin_quantile(0.0, theta, margin, not upper)
+    if margin == "unsigned" or theta == 0.0:
+        return float(-ndtri(probability / 2.0) if upper else ndtri(0.5 + probability / 2.0))
+    cot = 1.0 / math.tan(theta)
+
+    def excess(t: float) -> float:
+        tail = ndtr(-t) + 2.0 * owens_t(t, cot) if upper else ndtr(t) - 2.0 * owens_t(t, cot)
+        return float(tail) - probability
+
+    return float(brentq(excess, -CUT, CUT, xtol=1e-15, rtol=1e-15))
+
+
+def _windows(lower: float, upper: float, theta: float, margin: str) -> NDArray[np.float64]:
+    """Windows of the label-signed margin for margins in (lower, upper)."""
+    if theta == 0.0:
+        return np.array([[max(lower, 0.0), upper]])
+    if margin == "signed":
+        return np.array([[lower, upper]])
+    if lower <= 0.0:
+        return np.array([[-upper, upper]])
+    return np.array([[-upper, -lower], [lower, upper]])
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The fraction of smallest (`hardest`) or largest margin."""
+
+    fraction: float
+    hardest: bool
+
+    def resolve(self, theta: float, margin: str) -> Resolved:
+        """See `Rule`."""
+        if self.fraction == 1.0:
+            windows = _windows(-math.inf, math.inf, theta, margin)
+        elif self.hardest:
+            lowest = -math.inf if margin == "signed" else 0.0
+            windows = _windows(lowest, margin_quantile(self.fraction, theta, margin), theta, margin)
+        else:
+            windows = _windows(margin_quantile(self.fraction, theta, margin, True), math.inf, theta, margin)
+        return Resolved(WINDOWS, np.zeros(1), windows, self.fraction)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Keep `lower < margin < upper`; with `quantiles` both are ranks in [0, 1] instead of margins."""
+
+    lower: float = -math.inf
+    upper: float = math.inf
+    quantiles: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.lower < self.upper:
+            raise ValueError(f"the window ({self.lower}, {self.upper}) is empty: lower must be below upper")
+        if self.quantiles and not (self.lower >= 0.0 and self.upper <= 1.0):
+            raise ValueError(f"quantiles ({self.lower}, {self.upper}) must lie in [0, 1]")
+
+    def resolve(self, theta: float, margin: str) -> Resolved:
+        """See `Rule`; ValueError when the pool has nothing in the window."""
+        lower, upper = self.lower, self.upper
+        if self.quantiles:
+            lower = margin_quantile(lower, theta, margin)
+            upper = margin_quantile(1.0 - self.upper, theta, margin, upper=True)
+        if upper <= 0.0 and (margin == "unsigned" or theta == 0.0):
+            raise ValueError(f"no sample has a margin in ({lower:g}, {upper:g}): margins are positive here")
+        windows = _windows(lower, upper, theta, margin)
+        mass = Resolved(WINDOWS, np.zeros(1), windows, 1.0).mass(theta)
+        if not mass > 1e-30:
+            raise ValueError(f"the window ({lower:g}, {upper:g}) keeps a fraction {mass:.1g} of the pool, too few")
+        return Resolved(WINDOWS, np.zeros(1), windows, mass)
+
+
+def _chebyshev_panels(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], breaks: Sequence[float], description: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Tabulate a function on [-CUT, CUT] by panels halved until their Chebyshev series has converged."""
+    angles = (np.arange(ORDER) + 0.5) * np.pi / ORDER
+    points = np.cos(angles)
+    to_coefficients = 2.0 / ORDER * np.cos(np.outer(np.arange(ORDER), angles))
+    to_coefficients[0] /= 2.0
+    inside = sorted({b for b in breaks if -CUT < b < CUT})
+    edges = [-CUT, *inside, CUT]
+    todo = [(lo, hi, 0, np.inf) for lo, hi in pairwise(edges)][::-1]
+    ends: list[float] = [-CUT]
+    table: list[NDArray[np.float64]] = []
+    while todo:
+        lo, hi, depth, parent = todo.pop()
+        values = np.asarray(function(0.5 * (lo + hi) + 0.5 * (hi - lo) * points), dtype=float)
+        if values.shape != points.shape or not np.all(np.isfinite(values)):
+            raise ValueError(
+                f"the {description} must return one finite number a margin (at margins in [{lo:g}, {hi:g}])"
+            )
+        if np.any(values < 0.0):
+            raise ValueError(f"the {description} is negative for margins in [{lo:g}, {hi:g}], must be >= 0")
+        coefficients = to_coefficients @ values
+        size = np.abs(coefficients)
+        tail = size[-3:].max() / max(size.max(), 1e-290)
+        # A small tail that halving does not shrink is the rounding noise of the user's function.
+        converged = tail < 2e-15 or (tail < 1e-10 and tail > 0.1 * parent)
+        # Thirty halvings pin an undeclared jump to 1e-8 of a panel.
+        if hi - lo > 2.0 or (depth < 30 and not converged):
+            middle = 0.5 * (lo + hi)
+            todo += [(middle, hi, depth + 1, tail), (lo, middle, depth + 1, tail)]
+            if len(table) + len(todo) > PANELS:
+                raise ValueError(f"the {description} is too rough near {middle:.3g}: name its breaks, or smooth it")
+            continue
+        ends.append(hi)
+        table.append(coefficients)
+    return np.array(ends), np.array(table)
+
+
+def _resolve_weight(
+    weight: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    breaks: Sequence[float],
+    theta: float,
+    margin: str,
+    description: str,
+) -> Resolved:
+    """Tabulate a weight given as a function of the margin (absolute or label-signed)."""
+    if margin == "unsigned" or theta == 0.0:
+        # Even in m: one table for |m|, with a panel edge where |m| has its cusp.
+        breaks = [0.0, *breaks, *(-b for b in breaks)]
+        ends, table = _chebyshev_panels(lambda m: weight(np.abs(m)), breaks, description)
+    else:
+        ends, table = _chebyshev_panels(weight, breaks, description)
+    mass = Resolved(WEIGHT, ends, table, 1.0).mass(theta)
+    if not mass > 0.0:
+        raise ValueError(f"the {description} keeps nothing of the pool")
+    return Resolved(WEIGHT, ends, table, mass)
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Any weight W(margin) >= 0 against the pool (need not be normalised); `breaks`: where it is not smooth.
+
+    `function` maps an array of margins to an array of weights: of absolute margins >= 0 under `unsigned`, of
+    label-signed ones under `signed`.
+    """
+
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    breaks: tuple[float, ...] = ()
+
+    def resolve(self, theta: float, margin: str) -> Resolved:
+        """See `Rule`."""
+        return _resolve_weight(self.function, self.breaks, theta, margin, "weight")
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """W = exp(-coefficient h(m)), h = 1 / (1 + exp(beta m)); with `gradient_weighted` times h (gradient matching).
+
+    Positive coefficients prefer easy samples: |x| h is the norm of the sample's gradient, and h falls with the margin.
+    """
+
+    coefficient: float
+    beta: float = 1.0
+    gradient_weighted: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.coefficient) and math.isfinite(self.beta) and self.beta > 0.0):
+            raise ValueError(f"tilt ({self.coefficient}, beta {self.beta}) must be finite, with beta > 0")
+
+    def weight(self, m: NDArray[np.float64]) -> NDArray[np.float64]:
+        """W at margins m, scaled to stay within double range."""
+        h = gradient_factor(m, self.beta)
+        tilt = np.exp(-self.coefficient * (h - (1.0 if self.coefficient < 0.0 else 0.0)))
+        return h * tilt if self.gradient_weighted else tilt
+
+    def resolve(self, theta: float, margin: str) -> Resolved:
+        """See `Rule`."""
+        return _resolve_weight(self.weight, (), theta, margin, "tilt")
+
+
+def pool_density(m: NDArray[np.float64], theta: float, margin: str) -> NDArray[np.float64]:
+    """Density of the margin in the pool."""
+    density = np.sqrt(2.0 / np.pi) * np.exp(-0.5 * m * m)
+    if margin == "unsigned" or theta == 0.0:
+        return density
+    return density * np.exp(log_ndtr(m / math.tan(theta)))
+
+
+@dataclass(frozen=True)
+class Density:
+    """Any density of the margin itself (need not be normalised): absolute margins >= 0, or label-signed ones.
+
+    `breaks`: where it is not smooth. Must vanish where the pool has no samples (a perfect probe makes no mistakes).
+    """
+
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    breaks: tuple[float, ...] = ()
+
+    def resolve(self, theta: float, margin: str) -> Resolved:
+        """See `Rule`; ValueError where the density has mass that the pool has not."""
+
+        def weight(m: NDArray[np.float64]) -> NDArray[np.float64]:
+            values = np.asarray(self.function(m), dtype=float)
+            pool = pool_density(m, theta, margin)
+            empty = pool < 1e-250
+            if np.any(values[empty] > 1e-12):
+                raise ValueError(
+                    f"the density gives mass to margins near {m[empty][0]:.3g}, which no sample of the pool has"
+                )
+            return np.divide(values, pool, out=np.zeros_like(values), where=~empty)
+
+        if theta == 0.0:
+            negative = np.linspace(-CUT, -1e-9, 200)
+            if margin == "signed" and np.any(np.asarray(self.function(negative)) > 1e-12):
+                raise ValueError("the density gives mass to negative margins, which a perfect probe never sees")
+        return _resolve_weight(weight, self.breaks, theta, margin, "density")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The kept density given by drawn margins (absolute under `unsigned`), optionally weighted.
+
+    Cost: an inner integral a sample and evaluation for theta > 0 (about 5 us), one term for theta = 0.
+    """
+
+    values: ArrayLike
+    weights: ArrayLike | None = None
+
+    def resolve(self, theta: float, margin: str) -> Resolved:
+        """See `Rule`."""
+        values = np.asarray(self.values, dtype=float).ravel()
+        weights = np.ones_like(values) if self.weights is None else np.asarray(self.weights, dtype=float).ravel()
+        if values.size == 0 or weights.shape != values.shape:
+            raise ValueError(
+                f"{values.size} margins with {weights.size} weights: one weight a margin, at least one margin"
+            )
+        if not np.all(np.isfinite(values)) or not np.all(weights >= 0.0) or not 0.0 < weights.sum() < np.inf:
+            raise ValueError("margins must be finite and weights finite, non-negative and not all zero")
+        weights = weights / weights.sum()
+        if (margin == "unsigned" or theta == 0.0) and np.any(values < 0.0):
+            raise ValueError(
+                f"a margin is {values.min():.3g}, must be >= 0 for the {margin} margin at theta = {theta:g}"
+            )
+        if theta == 0.0:
+            margins, masses = values, weights
+        elif margin == "unsigned":
+            margins, masses = np.concatenate([values, -values]), np.concatenate([weights, weights])
+        else:
+            share = ndtr(values / math.tan(theta))
+            if np.any(share < 1e-250):
+                raise ValueError(f"a margin of {values[share < 1e-250][0]:.3g} does not occur at theta = {theta:g}")
+            margins, masses = values, weights / share
+        order = np.argsort(margins)
+        return Resolved(SAMPLES, margins[order].copy(), masses[order][None, :].copy(), 1.0)
+
+
+def make_rule(keep: str | Rule, fraction: float) -> Rule:
+    """The rule a user named; ValueError when the name is unknown or a fraction is given to a rule that has its own."""
+    if isinstance(keep, str):
+        if keep not in KEEP_NAMES:
+            raise ValueError(f"keep is {keep!r}, must be one of {KEEP_NAMES} or a rule{nearest(keep, KEEP_NAMES)}")
+        if keep == "random":
+            return Ranked(1.0, True)
+        return Ranked(fraction, keep == "hard")
+    if not hasattr(keep, "resolve"):
+        raise ValueError(
+            f"keep is {keep!r}, must be one of {KEEP_NAMES} or a rule such as Window, Tilt, Density, Samples"
+        )
+    if fraction != 1.0:
+        raise ValueError(
+            f"fraction {fraction:g} goes with keep = 'hard' or 'easy'; {type(keep).__name__} fixes its own"
+        )
+    return keep

@@ -1,0 +1,347 @@
+"""Averages over the kept samples, and the saddle-point equations with their Jacobian, compiled.
+
+A kept sample has `U = |T.x|`, `S = y n.x` (n the unit vector of the probe orthogonal to the teacher) and the
+label-signed probe margin `m = U cos(theta) + S sin(theta)`. With a selection weight W(m),
+
+    E_kept[F] = (2 / f) int_0^inf dU phi(U) int dS phi(S) W(m) F(U, S),       a = kappa' - R' U - S' S.
+
+Three forms of W, three routes to the thirteen averages that the equations and their Jacobian need:
+
+* **windows** in m. The field depends on (U, S) only through `p = (R' U + S' S) / r`; for fixed p both `U > 0`
+  and `lo < m < hi` are intervals of the orthogonal coordinate s. So each average is one integral over p with a
+  positive integrand and closed moments of s: no bivariate normal, no cancellation.
+* **a smooth weight**, tabulated as Chebyshev panels: nodes in m, inner integral over the orthogonal coordinate n.
+* **samples** of the margin: the same with the samples as nodes.
+
+theta = 0 (m = U, no S) is a single integral or sum for each.
+
+Equations (a restatement of the stationarity conditions; scaled so that each is relative):
+
+    (N)  log(alpha E[Psi_2])                                     = 0
+    (R)  1 - alpha { E[U Psi_1] / R' + E[Phi] }                  = 0
+    (S)  [ S' - alpha { E[S Psi_1] + S' E[Phi] } ] / sqrt(1 + R'^2 + S'^2) = 0
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from theory.saddle_point.gaussian import (
+    CUT,
+    FIELD_CUT,
+    NODES,
+    WEIGHTS,
+    add_layer,
+    interval_moments,
+    lay_panels,
+    phi,
+    psi,
+)
+
+WINDOWS, WEIGHT, SAMPLES = 0, 1, 2
+
+# Positions of the averages in the accumulator.
+P2, P1, P0, D0, UP1, SP1, UP0, SP0, UUP0, USP0, SSP0, UD0, SD0 = range(13)
+COUNT = 13
+
+
+class Kept(NamedTuple):
+    """What is kept, as a probe at an angle to the teacher sees it: everything the averages need besides the student.
+
+    `kind` WINDOWS: `table` [windows, 2] are the windows of m. WEIGHT: `ends` [panels + 1] and `table`
+    [panels, order] hold the Chebyshev panels of W. SAMPLES: `ends` [samples] are the margins and `table` [1,
+    samples] their masses (which sum to one after the conditional integral, so `fraction` is 1).
+
+    `fraction` = E_pool[W]; `sin` and `cos` of the angle, exactly 0 and 1 for a perfect probe.
+    """
+
+    kind: int
+    ends: np.ndarray
+    table: np.ndarray
+    fraction: float
+    sin: float
+    cos: float
+
+
+class Student(NamedTuple):
+    """A student by its unnormalised order parameters kappa', R', S'."""
+
+    kappa: float
+    R: float
+    S: float
+
+
+class Linearised(NamedTuple):
+    """The equations at a point y = (log kappa', log R', S').
+
+    `G` [3]: residuals; `J` [3, 3]: their Jacobian in y; `dG` [3]: their derivative in log(alpha).
+    """
+
+    G: np.ndarray
+    J: np.ndarray
+    dG: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """Room in which the inner integrals lay their panels."""
+
+    breaks: np.ndarray
+    edges: np.ndarray
+
+
+@njit(cache=True)
+def _add(total: np.ndarray, a: float, mass: float, U: float, S: float) -> None:
+    """Add one point mass at (U, S) with field threshold a."""
+    second, first, zeroth, density = psi(a)
+    total[P2] += mass * second
+    total[P1] += mass * first
+    total[P0] += mass * zeroth
+    total[D0] += mass * density
+    total[UP1] += mass * U * first
+    total[SP1] += mass * S * first
+    total[UP0] += mass * U * zeroth
+    total[SP0] += mass * S * zeroth
+    total[UUP0] += mass * U * U * zeroth
+    total[USP0] += mass * U * S * zeroth
+    total[SSP0] += mass * S * S * zeroth
+    total[UD0] += mass * U * density
+    total[SD0] += mass * S * density
+
+
+@njit(cache=True)
+def _add_line(
+    total: np.ndarray,
+    a: float,
+    weight: float,
+    p: float,
+    direction: tuple[float, float],
+    moments: tuple[float, float, float],
+) -> None:
+    """Add a line of fixed p: U = p cos - s sin, S = p sin + s cos, with the moments of s on its interval.
+
+    `direction`: cos and sin of the angle from the teacher to the student, in the plane of U and S.
+    """
+    cos, sin = direction
+    m0, m1, m2 = moments
+    second, first, zeroth, density = psi(a)
+    u = p * cos * m0 - sin * m1
+    v = p * sin * m0 + cos * m1
+    uu = p * p * cos * cos * m0 - 2.0 * p * cos * sin * m1 + sin * sin * m2
+    uv = p * p * cos * sin * m0 + p * (cos * cos - sin * sin) * m1 - sin * cos * m2
+    vv = p * p * sin * sin * m0 + 2.0 * p * cos * sin * m1 + cos * cos * m2
+    total[P2] += weight * second * m0
+    total[P1] += weight * first * m0
+    total[P0] += weight * zeroth * m0
+    total[D0] += weight * density * m0
+    total[UP1] += weight * first * u
+    total[SP1] += weight * first * v
+    total[UP0] += weight * zeroth * u
+    total[SP0] += weight * zeroth * v
+    total[UUP0] += weight * zeroth * uu
+    total[USP0] += weight * zeroth * uv
+    total[SSP0] += weight * zeroth * vv
+    total[UD0] += weight * density * u
+    total[SD0] += weight * density * v
+
+
+@njit(cache=True)
+def _windows_perfect(total: np.ndarray, student: Student, kept: Kept) -> None:
+    kappa, R, windows, scale = student.kappa, student.R, kept.table, 2.0 / kept.fraction
+    breaks = np.empty(16)
+    edges = np.empty(96)
+    count = add_layer(breaks, 0, kappa / R, 1.0 / R)
+    last = min(CUT, (kappa - FIELD_CUT) / R)
+    for window in range(windows.shape[0]):
+        panels = lay_panels(breaks, count, max(windows[window, 0], 0.0), min(windows[window, 1], last), 1.5, edges)
+        for panel in range(panels):
+            half = 0.5 * (edges[panel + 1] - edges[panel])
+            middle = 0.5 * (edges[panel + 1] + edges[panel])
+            for k in range(NODES.size):
+                U = middle + half * NODES[k]
+                _add(total, kappa - R * U, scale * half * WEIGHTS[k] * phi(U), U, 0.0)
+
+
+@njit(cache=True)
+def _windows(total: np.ndarray, student: Student, kept: Kept) -> None:
+    kappa, R, S = student
+    windows, sin, cos, scale = kept.table, kept.sin, kept.cos, 2.0 / kept.fraction
+    r = math.hypot(R, S)
+    cos_w, sin_w = R / r, S / r  # direction of the student in the plane of U and S
+    # Direction of the probe seen from the student: m = p cos_d + s sin_d.
+    cos_d = cos * cos_w + sin * sin_w
+    sin_d = sin * cos_w - cos * sin_w
+    breaks = np.empty(24 + 24 * windows.size)
+    edges = np.empty(256)
+    count = add_layer(breaks, 0, kappa / r, 1.0 / r)
+    count = add_layer(breaks, count, 0.0, abs(sin_w) / cos_w)
+    for edge in windows.ravel():
+        if math.isfinite(edge):
+            if cos_d != 0.0:
+                count = add_layer(breaks, count, edge / cos_d, abs(sin_d / cos_d))
+            # The corner U = 0, m = edge, where the interval of s changes its ends.
+            breaks[count] = edge * sin_w / sin
+            count += 1
+    panels = lay_panels(breaks, count, -CUT, min(CUT, (kappa - FIELD_CUT) / r), 1.5, edges)
+    for panel in range(panels):
+        half = 0.5 * (edges[panel + 1] - edges[panel])
+        middle = 0.5 * (edges[panel + 1] + edges[panel])
+        for k in range(NODES.size):
+            p = middle + half * NODES[k]
+            # U = p cos_w - s sin_w > 0
+            below, above = -np.inf, np.inf
+            if sin_w > 0.0:
+                above = p * cos_w / sin_w
+            elif sin_w < 0.0:
+                below = p * cos_w / sin_w
+            elif p <= 0.0:
+                continue
+            m0, m1, m2 = 0.0, 0.0, 0.0
+            for window in range(windows.shape[0]):
+                lo, hi = below, above
+                if sin_d != 0.0:
+                    first = (windows[window, 0] - p * cos_d) / sin_d
+                    second = (windows[window, 1] - p * cos_d) / sin_d
+                    lo = max(lo, min(first, second))
+                    hi = min(hi, max(first, second))
+                elif not windows[window, 0] < p * cos_d < windows[window, 1]:
+                    continue
+                zeroth, first, second = interval_moments(lo, hi)
+                m0 += zeroth
+                m1 += first
+                m2 += second
+            if m0 > 0.0:
+                weight = scale * half * WEIGHTS[k] * phi(p)
+                _add_line(total, kappa - r * p, weight, p, (cos_w, sin_w), (m0, m1, m2))
+
+
+@njit(cache=True)
+def _add_margin(total: np.ndarray, mass: float, m: float, student: Student, kept: Kept, room: Scratch) -> None:
+    """Add the samples of label-signed margin m: an integral over the orthogonal coordinate n < m cot(theta)."""
+    kappa, R, S = student
+    sin, cos, breaks, edges = kept.sin, kept.cos, room.breaks, room.edges
+    if sin == 0.0:
+        if m > 0.0:
+            _add(total, kappa - R * m, mass, m, 0.0)
+        return
+    tau = S * cos - R * sin
+    b = kappa - (R * cos + S * sin) * m
+    lo, hi = -CUT, min(CUT, m * cos / sin)
+    count, longest = 0, 2.0
+    if tau != 0.0:
+        # a = b - tau n > FIELD_CUT bounds n on one side.
+        bound = (b - FIELD_CUT) / tau
+        if tau > 0.0:
+            hi = min(hi, bound)
+        else:
+            lo = max(lo, bound)
+        # A wide layer is resolved by shorter panels, a narrow one by panels of its own.
+        if abs(tau) > 3.0:
+            count = add_layer(breaks, 0, b / tau, 1.0 / abs(tau))
+        elif abs(tau) > 1.0:
+            longest = 2.0 / abs(tau)
+    panels = lay_panels(breaks, count, lo, hi, longest, edges)
+    for panel in range(panels):
+        half = 0.5 * (edges[panel + 1] - edges[panel])
+        middle = 0.5 * (edges[panel + 1] + edges[panel])
+        for k in range(NODES.size):
+            n = middle + half * NODES[k]
+            _add(total, b - tau * n, mass * half * WEIGHTS[k] * phi(n), m * cos - n * sin, m * sin + n * cos)
+
+
+@njit(cache=True)
+def _chebyshev(coefficients: np.ndarray, x: float) -> float:
+    """Chebyshev series at x in [-1, 1] (Clenshaw)."""
+    b1, b2 = 0.0, 0.0
+    for k in range(coefficients.size - 1, 0, -1):
+        b1, b2 = 2.0 * x * b1 - b2 + coefficients[k], b1
+    return x * b1 - b2 + coefficients[0]
+
+
+@njit(cache=True)
+def _weighted(total: np.ndarray, student: Student, kept: Kept) -> None:
+    """Smooth weight: panel k of the table covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k]."""
+    kappa, R, S = student
+    ends, table, sin, cos, scale = kept.ends, kept.table, kept.sin, kept.cos, 2.0 / kept.fraction
+    rho = R * cos + S * sin
+    tau = S * cos - R * sin
+    breaks = np.empty(64)
+    edges = np.empty(160)
+    inner = Scratch(np.empty(16), np.empty(96))
+    count = 0
+    if rho > 0.0:
+        count = add_layer(breaks, count, kappa / rho, math.sqrt(1.0 + tau * tau) / rho)
+    if sin > 0.0:
+        count = add_layer(breaks, count, 0.0, sin / max(cos, 1e-12))
+        # Where the cut U > 0 meets the layer of the field.
+        count = add_layer(breaks, count, kappa * sin / S if S != 0.0 else np.inf, 1.0 / max(abs(R), abs(S)))
+    for piece in range(table.shape[0]):
+        lo, hi = max(ends[piece], -CUT), min(ends[piece + 1], CUT)
+        if sin == 0.0:
+            lo = max(lo, 0.0)
+            hi = min(hi, (kappa - FIELD_CUT) / R)
+        panels = lay_panels(breaks, count, lo, hi, 1.5, edges)
+        width = ends[piece + 1] - ends[piece]
+        for panel in range(panels):
+            half = 0.5 * (edges[panel + 1] - edges[panel])
+            middle = 0.5 * (edges[panel + 1] + edges[panel])
+            for k in range(NODES.size):
+                m = middle + half * NODES[k]
+                weight = _chebyshev(table[piece], 2.0 * (m - ends[piece]) / width - 1.0)
+                mass = scale * half * WEIGHTS[k] * phi(m) * weight
+                if mass != 0.0:
+                    _add_margin(total, mass, m, student, kept, inner)
+
+
+@njit(cache=True)
+def averages(student: Student, kept: Kept) -> np.ndarray:
+    """The thirteen kept averages (see the names at the top)."""
+    total = np.zeros(COUNT)
+    if kept.kind == WINDOWS:
+        if kept.sin == 0.0:
+            _windows_perfect(total, student, kept)
+        else:
+            _windows(total, student, kept)
+    elif kept.kind == WEIGHT:
+        _weighted(total, student, kept)
+    else:
+        room = Scratch(np.empty(16), np.empty(96))
+        for k in range(kept.ends.size):
+            _add_margin(total, kept.table[0, k], kept.ends[k], student, kept, room)
+    return total
+
+
+@njit(cache=True)
+def system(y: np.ndarray, alpha: float, kept: Kept, at: Linearised) -> np.ndarray:
+    """Fill `at` with the equations linearised at y = (log kappa', log R', S'); the averages.
+
+    At theta = 0 the third equation is S' = 0.
+    """
+    G, J, dG = at
+    kappa, R, S = math.exp(y[0]), math.exp(y[1]), y[2]
+    E = averages(Student(kappa, R, S), kept)
+    c = math.sqrt(1.0 + R * R + S * S)
+    G[0] = math.log(alpha * E[P2]) if E[P2] > 0.0 else -1e3
+    G[1] = 1.0 - alpha * (E[UP1] / R + E[P0])
+    G[2] = (S - alpha * (E[SP1] + S * E[P0])) / c
+    N = E[P2] if E[P2] > 0.0 else 1.0
+    J[0, 0] = 2.0 * kappa * E[P1] / N
+    J[0, 1] = -2.0 * R * E[UP1] / N
+    J[0, 2] = -2.0 * E[SP1] / N
+    J[1, 0] = -alpha * kappa * (E[UP0] / R + E[D0])
+    J[1, 1] = alpha * (E[UUP0] + E[UP1] / R + R * E[UD0])
+    J[1, 2] = alpha * (E[USP0] / R + E[SD0])
+    J[2, 0] = -alpha * kappa * (E[SP0] + S * E[D0]) / c
+    J[2, 1] = alpha * R * (E[USP0] + S * E[UD0]) / c
+    J[2, 2] = (1.0 - alpha * E[P0] + alpha * (E[SSP0] + S * E[SD0])) / c
+    dG[0] = 1.0
+    dG[1] = G[1] - 1.0
+    dG[2] = G[2] - S / c
+    if kept.sin == 0.0:
+        G[2] = S
+        J[2, 0] = J[2, 1] = J[0, 2] = J[1, 2] = dG[2] = 0.0
+        J[2, 2] = 1.0
+    return E
