@@ -8,6 +8,9 @@ them. Models are any `nn.Module`s from images to logits; they are put in evaluat
 statistics a sample has no gradient of its own) and left as they were found. Samples go through in chunks
 that keep to a memory budget.
 
+No number comes from nothing: images that are not finite and labels that are no class of the model are refused; on a
+device where asking would make the host wait, such samples get NaN. Logits that are not finite give NaN too.
+
 Gradient norms are exact and need no per-sample gradient: one backward pass gives each layer's output
 derivatives d, and with the layer's inputs a the squared norm of a sample's weight gradient follows. Linear:
 |a|^2 |d|^2. Convolution, over positions p and q: |sum_p d_p a_p'|^2, or sum_pq <a_p, a_q> <d_p, d_q> where
@@ -42,7 +45,8 @@ def misclassification_rate(models: Models, images: Tensor, labels: Tensor, memor
         memory: budget in bytes.
 
     Raises:
-        ValueError: no models, or as many labels as images are not given.
+        ValueError: no models, or as many labels as images are not given; on a CPU also: an image is not finite, or a
+            label is no class of a model.
 
     """
     return _mean_over_logits(models, images, labels, memory, lambda z, y: (z.argmax(1) != y).to(z.dtype))
@@ -92,16 +96,24 @@ def gradient_norms(model: nn.Module, images: Tensor, labels: Tensor, memory: int
     """
     (model,) = _checked(model, images, labels)
     with _evaluation(model):
-        if not _supported(model):
-            return _norms_one_by_one(model, images, labels, memory)
-        size = max(1, memory // _bytes_a_sample(model, images[:1]))
-        parts = []
-        for x, y in zip(images.split(size), labels.split(size), strict=True):
-            squares = _squared_norms(model, x, y)
-            if squares is None:  # a layer is used twice: its gradient is a sum whose norm is not a sum
-                return _norms_one_by_one(model, images, labels, memory)
-            parts.append(squares.clamp_min(0).sqrt())
-        return torch.cat(parts)
+        cost, classes = _survey(model, images[:1])
+        labels, usable = _usable(images, labels, classes)
+        found = _norms_at_once(model, images, labels, memory // cost) if _supported(model) else None
+        if found is None:
+            found = _norms_one_by_one(model, images, labels, memory)
+        return torch.where(usable, found, torch.nan)
+
+
+def _norms_at_once(model: nn.Module, images: Tensor, labels: Tensor, chunk: int) -> Tensor | None:
+    """[n], `chunk` samples at a time; None if a layer is used twice: its gradient is a sum whose norm is not a sum."""
+    size = max(1, chunk)
+    parts = []
+    for x, y in zip(images.split(size), labels.split(size), strict=True):
+        squares = _squared_norms(model, x, y)
+        if squares is None:
+            return None
+        parts.append(squares.clamp_min(0).sqrt())
+    return torch.cat(parts)
 
 
 def sum_over(terms: Iterator[Tensor]) -> Tensor:
@@ -118,7 +130,29 @@ def _checked(models: Models, images: Tensor, labels: Tensor) -> list[nn.Module]:
         raise ValueError("an ensemble of at least one model is needed")
     if labels.shape != images.shape[:1] or not len(images):
         raise ValueError(f"{len(images)} images need as many labels, at least one; got {list(labels.shape)}")
+    if labels.dtype.is_floating_point or labels.dtype in (torch.bool, torch.complex64, torch.complex128):
+        raise ValueError(f"labels are numbers of classes, integers [n], not {labels.dtype}")
     return ensemble
+
+
+def _usable(images: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Labels that are classes, int64 [n], and which samples had such a label and a finite image, [n].
+
+    Raises:
+        ValueError: on a CPU, where it costs nothing to ask: one had not.
+
+    """
+    finite = images.isfinite().reshape(len(images), -1).all(1)
+    known = (labels >= 0) & (labels < classes)
+    if images.device.type == "cpu":
+        if not bool(finite.all()):
+            raise ValueError(f"{int((~finite).sum())} of {len(images)} images are not finite; no difficulty is known")
+        if not bool(known.all()):
+            raise ValueError(
+                f"labels are not 0 .. {classes - 1}, the classes of the model: "
+                f"smallest {int(labels.min())}, largest {int(labels.max())}"
+            )
+    return labels.long().clamp(0, classes - 1), finite & known
 
 
 @contextmanager
@@ -138,11 +172,16 @@ def _mean_over_logits(
 ) -> Tensor:
     ensemble = _checked(models, images, labels)
 
+    def of_chunk(logits: Tensor, y: Tensor) -> Tensor:
+        return torch.where(logits.isfinite().all(1), of(logits, y), torch.nan)
+
     def of_model(model: nn.Module) -> Tensor:
         with _evaluation(model):
-            size = max(1, memory // _bytes_a_sample(model, images[:1]))
-            pairs = zip(images.split(size), labels.split(size), strict=True)
-            return torch.cat([of(model(x), y) for x, y in pairs])
+            cost, classes = _survey(model, images[:1])
+            known, usable = _usable(images, labels, classes)
+            size = max(1, memory // cost)
+            pairs = zip(images.split(size), known.split(size), strict=True)
+            return torch.where(usable, torch.cat([of_chunk(model(x), y) for x, y in pairs]), torch.nan)
 
     return sum_over(of_model(model) for model in ensemble) / len(ensemble)
 
@@ -256,8 +295,10 @@ def _normalised(layer: nn.Module, a: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 
 
 @torch.no_grad()
-def _bytes_a_sample(model: nn.Module, image: Tensor) -> int:
-    """Rough memory that one sample takes: activations, their derivatives, and the largest unfolded input."""
+def _survey(model: nn.Module, image: Tensor) -> tuple[int, int]:
+    """Rough memory in bytes that one sample takes (activations, their derivatives, the largest unfolded input), and
+    the number of classes.
+    """
     kept, largest = [image.numel()], [0]
 
     def visit(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
@@ -270,11 +311,11 @@ def _bytes_a_sample(model: nn.Module, image: Tensor) -> int:
 
     handles = [m.register_forward_hook(visit) for m in model.modules() if not list(m.children())]
     try:
-        model(image)
+        logits: Tensor = model(image)
     finally:
         for handle in handles:
             handle.remove()
-    return image.element_size() * (3 * sum(kept) + max(largest))
+    return image.element_size() * (3 * sum(kept) + max(largest)), logits.shape[1]
 
 
 def _norms_one_by_one(model: nn.Module, images: Tensor, labels: Tensor, memory: int) -> Tensor:
@@ -288,7 +329,7 @@ def _norms_one_by_one(model: nn.Module, images: Tensor, labels: Tensor, memory: 
 
     gradients = torch.func.vmap(torch.func.grad(sample_loss), in_dims=(None, 0, 0))
     weights = sum(p.numel() * p.element_size() for p in parameters.values())
-    size = max(1, memory // (_bytes_a_sample(model, images[:1]) + 3 * weights))
+    size = max(1, memory // (_survey(model, images[:1])[0] + 3 * weights))
     parts = []
     for x, y in zip(images.split(size), labels.split(size), strict=True):
         found = gradients(parameters, x, y).values()

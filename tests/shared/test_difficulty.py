@@ -1,7 +1,7 @@
 """Difficulty of samples: gradient norms against one gradient a sample, rates and margins by hand."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -271,3 +271,45 @@ def golden_network(data: np.lib.npyio.NpzFile) -> nn.Module:
         for own, value in zip(network.parameters(), parameters, strict=True):
             own.copy_(value)
     return network
+
+
+MEASURES = ("misclassification_rate", "loss", "margin", "el2n", "gradn", "gradient_norms")
+NOTHING = {
+    "an image that is nan": (lambda x, y: (x.index_fill(0, torch.tensor([2]), torch.nan), y), "1 of 5 images"),
+    "an infinite image": (lambda x, y: (x.index_fill(0, torch.tensor([0, 3]), -torch.inf), y), "2 of 5 images"),
+    "a label beyond": (lambda x, y: (x, y + 2), r"0 \.\. 3.* largest 5"),
+    "a negative label": (lambda x, y: (x, y - 1), "smallest -1"),
+    "an absurd label": (lambda x, y: (x, y + 10**12), "largest 1000000000003"),
+    "labels that are floats": (lambda x, y: (x, y.float()), "integers"),
+    "labels that are truths": (lambda x, y: (x, y > 1), "integers"),
+}
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("case", NOTHING)
+@pytest.mark.parametrize("model", [Residual, lambda: nn.Sequential(Flatten(), Twice())], ids=["layers", "one by one"])
+def test_no_number_comes_from_nothing(measure: str, case: str, model: Callable[[], nn.Module]) -> None:
+    change, message = NOTHING[case]
+    images, labels = change(torch.randn(5, 3, 4, 4), torch.tensor([0, 1, 2, 3, 3]))
+    with pytest.raises(ValueError, match=message):
+        getattr(difficulty, measure)(model(), images, labels)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_model_that_overflows_says_nothing_of_a_sample(measure: str) -> None:
+    model = nn.Sequential(Flatten(), nn.Linear(48, 4))
+    images = torch.randn(5, 3, 4, 4)
+    images[1] = 3e38
+    with torch.no_grad():
+        model[1].weight.fill_(2.0)
+    found = getattr(difficulty, measure)(model, images, torch.tensor([0, 1, 2, 3, 3]))
+    assert found.isfinite().tolist() == [True, False, True, True, True]
+
+
+def test_labels_of_any_integer_type_count_alike() -> None:
+    images, labels = torch.randn(5, 3, 4, 4), torch.tensor([0, 1, 2, 3, 3])
+    model = Residual()
+    for measure in MEASURES:
+        of = getattr(difficulty, measure)
+        for dtype in (torch.uint8, torch.int32):
+            assert torch.equal(of(model, images, labels.to(dtype)), of(model, images, labels))
