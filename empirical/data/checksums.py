@@ -96,7 +96,6 @@ def _means(listed: str, path: Path) -> bool:
         place = os.path.normpath(folder / name)
         if place == str(folder / path.name):
             return True
-        last = PureWindowsPath(name).name if "\\" in name else Path(name).name
-        if last == path.name and not Path(place).exists():
+        if path.name in (Path(name).name, PureWindowsPath(name).name) and not Path(place).exists():
             return True
     return False
