@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +47,7 @@ def read_npz(path: Path) -> tuple[Arrays, tuple[str, ...] | None]:
             members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             absent = [key for key in ("images", "labels") if key not in members]
             if absent:
-                raise CorruptData(f"{path}: no array {' and '.join(absent)}; it has {', '.join(members) or 'none'}")
+                raise CorruptData(f"{path}: no array {' and '.join(absent)}; it has {_names(members)}")
             wanted = {key: members[key] for key in ("images", "labels", "classes") if key in members}
             headers = {key: _header(archive, entry, path) for key, entry in wanted.items()}
             if headers["images"].dtype != np.uint8:
@@ -56,6 +57,12 @@ def read_npz(path: Path) -> tuple[Arrays, tuple[str, ...] | None]:
             arrays = {key: _array(archive, entry) for key, entry in wanted.items()}
     split = checked(arrays["images"], arrays["labels"], str(path))
     return split, _class_names(arrays["classes"], path) if "classes" in arrays else None
+
+
+def _names(members: Iterable[str]) -> str:
+    """The first few, as they may be shown."""
+    shown = [name if name.isprintable() else repr(name) for name in members]
+    return ", ".join(shown[:10]) + (", ..." if len(shown) > 10 else "") or "none"
 
 
 def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> _Header:
