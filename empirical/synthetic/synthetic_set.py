@@ -31,6 +31,8 @@ FORMAT = "easy-or-hard synthetic set"
 SCHEMA = 1
 FILE = "synthetic.safetensors"
 LabelKind = Literal["hard", "logits", "probabilities"]
+MOST_CLASSES = 1_000_000
+_CURE = "make the set again, or restore the file"
 
 
 class BadSyntheticSet(ValueError):  # noqa: N818
@@ -261,21 +263,51 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
         with safe_open(str(path), framework="pt", device=str(device)) as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise BadSyntheticSet(f"{path} is not a readable safetensors file: {error}") from error
+    except (SafetensorError, OSError) as error:
+        raise BadSyntheticSet(f"{path} is not a readable safetensors file: {error}; {_CURE}") from error
     if header.get("format") != FORMAT:
         raise BadSyntheticSet(f"{path} is a safetensors file, but not a synthetic set written here")
     if header.get("schema") != str(SCHEMA):
         raise BadSyntheticSet(f"{path}: schema {header.get('schema')}, this version reads schema {SCHEMA}")
-    kind = header["label_kind"]
+    try:
+        made = _decoded(header, tensors)
+        _refuse_odd_labels(made)
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise BadSyntheticSet(f"{path}: {why}; {_CURE}") from error
+    return made
+
+
+def _decoded(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> SyntheticSet:
+    """The set that a file's header and tensors describe; KeyError or ValueError if they do not."""
+    kind, recipe = header["label_kind"], json.loads(header["recipe"])
     if kind not in ("hard", "logits", "probabilities"):
-        raise BadSyntheticSet(f"{path}: unknown kind of labels {kind!r}")
+        raise ValueError(f"unknown kind of labels {kind!r}")
+    if not isinstance(recipe, dict):
+        raise ValueError("the recipe is no table of values")
     return SyntheticSet(
         images=tensors["images"],
         labels=tensors["labels"],
         classes=int(header["classes"]),
         label_kind=kind,
         learning_rate=tensors.get("learning_rate"),
-        recipe=json.loads(header["recipe"]),
+        recipe=recipe,
         pixels=tensors.get("pixels"),
     )
+
+
+def _refuse_odd_labels(made: SyntheticSet) -> None:
+    """Labels that are no classes, or no numbers; asked once, where a set comes in."""
+    labels = made.labels
+    if not 1 <= made.classes <= MOST_CLASSES:
+        raise ValueError(f"{made.classes} classes; 1 to {MOST_CLASSES} are possible")
+    if made.label_kind == "hard":
+        if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+            raise ValueError(f"hard labels are {labels.dtype}, integers are needed")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < made.classes:
+            raise ValueError(
+                f"labels are not 0, 1, 2, ...: {len(labels.unique())} different, largest {int(labels.max())}, smallest "
+                f"{int(labels.min())}; {made.classes} classes allow 0..{made.classes - 1}"
+            )
+    elif not labels.dtype.is_floating_point or not bool(labels.isfinite().all()):
+        raise ValueError(f"{made.label_kind} of labels are finite numbers, not all of these {labels.dtype} are")

@@ -150,3 +150,63 @@ def test_pt_png_and_picture_exports(tmp_path: Path, digits: Dataset) -> None:
     assert np.array_equal(cell[::4, ::4], stored.to_pixels()[0, 0].numpy())
     with pytest.raises(ValueError, match="valid: "):
         export(stored, tmp_path / "set.mat")
+
+
+ODD: dict[str, tuple[dict[str, torch.Tensor], dict[str, str], str]] = {
+    "from one": ({"labels": torch.arange(1, 11)}, {}, "largest 10, smallest 1; 10 classes allow 0..9"),
+    "of 1e12": ({"labels": torch.full((10,), 10**12)}, {}, "1 different, largest 1000000000000"),
+    "negative": ({"labels": torch.arange(10) - 1}, {}, "smallest -1"),
+    "floats": ({"labels": torch.arange(10.0)}, {}, "hard labels are torch.float32"),
+    "truths": ({"labels": torch.ones(10, dtype=torch.bool)}, {}, "hard labels are torch.bool"),
+    "too few": ({"labels": torch.arange(9)}, {}, "labels as many"),
+    "logits that are nan": ({"labels": torch.full((10, 10), torch.nan)}, {"label_kind": "logits"}, "finite numbers"),
+    "whole logits": ({"labels": torch.ones(10, 10, dtype=torch.int64)}, {"label_kind": "logits"}, "finite numbers"),
+    "1e12 classes": ({}, {"classes": "1000000000000"}, "1 to 1000000 are possible"),
+    "no class": ({}, {"classes": "0"}, "1 to 1000000"),
+    "classes in words": ({}, {"classes": "ten"}, "ten"),
+    "another kind": ({}, {"label_kind": "soft"}, "unknown kind of labels 'soft'"),
+    "a recipe that is cut": ({}, {"recipe": '{"a": '}, "Expecting value"),
+    "a recipe that is a list": ({}, {"recipe": "[1]"}, "no table of values"),
+    "flat images": ({"images": torch.zeros(10, 4)}, {}, "images must be"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_file_whose_labels_are_no_classes_is_one_sentence(tmp_path: Path, case: str) -> None:
+    tensors, header, message = ODD[case]
+    content = {"images": torch.zeros(10, 1, 4, 4), "labels": torch.arange(10), **tensors}
+    known = {"format": synthetic.FORMAT, "schema": "1", "classes": "10", "label_kind": "hard", "recipe": "{}"}
+    save_file(content, tmp_path / "set.safetensors", {**known, **header})
+    with pytest.raises(BadSyntheticSet) as caught:
+        synthetic.load(tmp_path / "set.safetensors")
+    assert message in str(caught.value) and "make the set again" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("absent", ["images", "labels", "classes", "label_kind", "recipe"])
+def test_what_a_file_lacks_is_named(tmp_path: Path, absent: str) -> None:
+    tensors = {"images": torch.zeros(10, 1, 4, 4), "labels": torch.arange(10)}
+    known = {"format": synthetic.FORMAT, "schema": "1", "classes": "10", "label_kind": "hard", "recipe": "{}"}
+    tensors.pop(absent, None)
+    known.pop(absent, None)
+    save_file(tensors, tmp_path / "set.safetensors", known)
+    with pytest.raises(BadSyntheticSet, match=f"it has no '{absent}'"):
+        synthetic.load(tmp_path / "set.safetensors")
+
+
+def test_damaged_files_are_one_sentence_or_a_set(tmp_path: Path, digits: Dataset) -> None:
+    path = synthetic.save(tmp_path, real(digits, 1), preprocessing=digits.preprocessing)
+    whole, chance = path.read_bytes(), np.random.default_rng(0)
+    length = 8 + int.from_bytes(whole[:8], "little")
+    flips = []
+    for place in (*range(12), *chance.integers(0, length, 60).tolist()):
+        flips.append(whole[:place] + bytes([whole[place] ^ (1 << int(chance.integers(8)))]) + whole[place + 1 :])
+    cuts = [whole[: int(share * len(whole))] for share in (0, 0.001, 0.1, 0.5, 0.99)]
+    for content in [*flips, *cuts, b"\0" * 100, b"PK\x03\x04", chance.bytes(5000)]:
+        path.write_bytes(content)
+        try:
+            found = synthetic.load(path)
+        except BadSyntheticSet as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:
+            assert found.images.shape == (10, 1, 16, 16)
