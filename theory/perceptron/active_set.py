@@ -20,8 +20,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from theory._compiled import compiled
 from theory.perceptron.blas import times
 from theory.perceptron.face import (
     EPSILON,
@@ -48,7 +48,7 @@ _SOON, _FRESH = 20, 200  # rows entered before the factor is computed afresh: wi
 _CANDIDATES = 4  # violated rows tried per look at all rows
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _enter(face: Face, j: int, slack: float) -> int:
     """Bring the violated row j (slack = 1 - z_j.w > 0) into the face.
 
@@ -82,7 +82,7 @@ def _enter(face: Face, j: int, slack: float) -> int:
         delta += lost * lost
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _most_violated(face: Face, margins: np.ndarray, allowance: float, chosen: np.ndarray, violation: np.ndarray) -> int:
     """Fill `chosen` and `violation` with the rows furthest below the margin, worst first; their number."""
     found = 0
@@ -102,7 +102,7 @@ def _most_violated(face: Face, margins: np.ndarray, allowance: float, chosen: np
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def walk(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
     """Walk from the rows `start` to the solution: the status, and the row that proved inseparability or -1.
 

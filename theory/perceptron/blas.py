@@ -21,9 +21,11 @@ import llvmlite.binding as llvm
 import numpy as np
 import scipy.linalg.cython_blas
 import scipy.linalg.cython_lapack
-from numba import njit, types
+from numba import types
 from numba.extending import get_cython_function_address
 from threadpoolctl import ThreadpoolController
+
+from theory._compiled import compiled
 
 REASSOCIATE = {"reassoc", "contract", "nsz"}  # sums may use SIMD lanes; infinities and NaN stay as they are
 
@@ -51,7 +53,7 @@ _ZERO = 0
 _ONE = 8
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def gram(rows: np.ndarray, count: int, U: np.ndarray, ints: np.ndarray) -> None:
     """Set the upper triangle of U[:count, :count] to rows[:count] rows[:count]^T."""
     ints[0], ints[1], ints[2], ints[3] = count, rows.shape[1], rows.shape[1], U.shape[1]
@@ -61,7 +63,7 @@ def gram(rows: np.ndarray, count: int, U: np.ndarray, ints: np.ndarray) -> None:
            number + _ZERO, U.ctypes.data, at + 12)  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def cholesky(U: np.ndarray, count: int, ints: np.ndarray) -> int:
     """Replace the upper triangle of U[:count, :count] by its Cholesky factor; 0, or the pivot that failed."""
     ints[0], ints[1], ints[2] = count, U.shape[1], 0
@@ -70,7 +72,7 @@ def cholesky(U: np.ndarray, count: int, ints: np.ndarray) -> int:
     return ints[2]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def solve_transposed(U: np.ndarray, count: int, x: np.ndarray, ints: np.ndarray) -> None:
     """Set x[:count] = U^-T x[:count]."""
     ints[0], ints[1], ints[2] = count, U.shape[1], 1
@@ -79,7 +81,7 @@ def solve_transposed(U: np.ndarray, count: int, x: np.ndarray, ints: np.ndarray)
            x.ctypes.data, at + 8)  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def solve_upper(U: np.ndarray, count: int, x: np.ndarray, ints: np.ndarray) -> None:
     """Set x[:count] = U^-1 x[:count]."""
     ints[0], ints[1], ints[2] = count, U.shape[1], 1
@@ -88,7 +90,7 @@ def solve_upper(U: np.ndarray, count: int, x: np.ndarray, ints: np.ndarray) -> N
            x.ctypes.data, at + 8)  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def times(rows: np.ndarray, count: int, x: np.ndarray, out: np.ndarray, ints: np.ndarray) -> None:
     """Set out[:count] = rows[:count] x."""
     ints[0], ints[1], ints[2] = rows.shape[1], count, 1
@@ -98,7 +100,7 @@ def times(rows: np.ndarray, count: int, x: np.ndarray, out: np.ndarray, ints: np
            number + _ZERO, out.ctypes.data, at + 8)  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def transposed_times(rows: np.ndarray, count: int, x: np.ndarray, out: np.ndarray, ints: np.ndarray) -> None:
     """Set out = rows[:count]^T x[:count]."""
     ints[0], ints[1], ints[2] = rows.shape[1], count, 1

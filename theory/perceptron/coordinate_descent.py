@@ -17,15 +17,15 @@ Measured at D = 200, alpha = 2 (random data): 30 sweeps at omega = 1 leave 15 ro
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from theory._compiled import compiled
 from theory.perceptron.blas import REASSOCIATE
 
 OVER_RELAXATION = 1.7
 _SEED = 0x9E3779B97F4A7C15  # of the sweeps' order: fixed, so that equal input gives equal output
 
 
-@njit(cache=True, nogil=True, fastmath=REASSOCIATE)
+@compiled(nogil=True, fastmath=REASSOCIATE)
 def coordinate_descent(Z: np.ndarray, inverse_squares: np.ndarray, lam: np.ndarray, sweeps: int, omega: float) -> int:
     """Improve `lam` [n] in place by at most `sweeps` sweeps over the rows of `Z` [n, D]; the sweeps done.
 

@@ -13,8 +13,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from theory._compiled import compiled
 from theory.perceptron.blas import REASSOCIATE, cholesky, gram, solve_transposed, solve_upper, times, transposed_times
 
 EPSILON = np.finfo(np.float64).eps
@@ -56,14 +56,14 @@ def empty_face(Z: np.ndarray, squares: np.ndarray) -> Face:
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _copy(source: np.ndarray, target: np.ndarray, count: int) -> None:
     """Set target[:count] = source[:count]; a slice assignment would take twenty times as long to compile."""
     for k in range(count):
         target[k] = source[k]
 
 
-@njit(cache=True, nogil=True, fastmath=REASSOCIATE)
+@compiled(nogil=True, fastmath=REASSOCIATE)
 def dot(x: np.ndarray, y: np.ndarray) -> float:
     """Inner product, summed in any order."""
     total = 0.0
@@ -72,7 +72,7 @@ def dot(x: np.ndarray, y: np.ndarray) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _products(face: Face, z: np.ndarray, out: np.ndarray) -> None:
     """Set out[:m] = Z_S z, by position."""
     m = face.size[0]
@@ -81,7 +81,7 @@ def _products(face: Face, z: np.ndarray, out: np.ndarray) -> None:
         out[p] = face.by_slot[face.slot[p]]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def combine(face: Face, coefficients: np.ndarray, out: np.ndarray) -> None:
     """Set out = Z_S^T coefficients, the coefficients by position."""
     m = face.size[0]
@@ -90,7 +90,7 @@ def combine(face: Face, coefficients: np.ndarray, out: np.ndarray) -> None:
     transposed_times(face.rows, m, face.by_slot, out, face.ints)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def append(face: Face, j: int, lam: float, delta: float) -> None:
     """Row j joins S; face.v holds U^-T Z_S z_j and `delta` its squared distance from the span of S."""
     m = face.size[0]
@@ -106,7 +106,7 @@ def append(face: Face, j: int, lam: float, delta: float) -> None:
     face.size[0] = m + 1
 
 
-@njit(cache=True, nogil=True, fastmath=REASSOCIATE)
+@compiled(nogil=True, fastmath=REASSOCIATE)
 def remove(face: Face, k: int) -> None:
     """The row at position k leaves S. U, h and v are brought up to date; v keeps what it lost in v[m - 1]."""
     U, h, v = face.U, face.h, face.v
@@ -143,7 +143,7 @@ def remove(face: Face, k: int) -> None:
     face.size[0] = m - 1
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def approach(face: Face, j: int) -> float:
     """Set face.v = U^-T Z_S z_j for a row j about to enter; its squared distance from the span of S."""
     m = face.size[0]
@@ -155,7 +155,7 @@ def approach(face: Face, j: int) -> float:
     return delta
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def direction(face: Face, j: int, delta: float) -> float:
     """Set face.r = K^-1 Z_S z_j from face.v; the squared distance, computed anew where it lost its digits."""
     m = face.size[0]
@@ -166,7 +166,7 @@ def direction(face: Face, j: int, delta: float) -> float:
     return delta if delta > _SUSPECT * face.squares[j] else refine_direction(face, j)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def refine_direction(face: Face, j: int) -> float:
     """Refine face.r = K^-1 Z_S z_j against the rows themselves; |z_j - Z_S^T r|^2."""
     m = face.size[0]
@@ -186,14 +186,14 @@ def refine_direction(face: Face, j: int) -> float:
     return distance
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _clear(face: Face) -> None:
     for p in range(face.size[0]):
         face.inside[face.member[p]] = False
     face.size[0] = 0
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _factorise(face: Face, members: np.ndarray) -> None:
     """Make the rows `members` (at most capacity) the face, as far as independent; sets U and h, not lam."""
     _clear(face)
@@ -221,7 +221,7 @@ def _factorise(face: Face, members: np.ndarray) -> None:
             append(face, j, 0.0, delta)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def settle(face: Face, members: np.ndarray) -> None:
     """Put the rows `members` on the face and make it dual feasible.
 
@@ -241,7 +241,7 @@ def settle(face: Face, members: np.ndarray) -> None:
         remove(face, worst)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def polish(face: Face, units: float) -> None:
     """Refine lam and w on the face, two steps, so that z_i.w = 1 (plus a guard) to working precision.
 

@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from theory._compiled import compiled
 from theory.perceptron.active_set import GUARD, INSEPARABLE, walk
 from theory.perceptron.blas import REASSOCIATE, single_blas_thread
 from theory.perceptron.coordinate_descent import OVER_RELAXATION, coordinate_descent
@@ -193,7 +193,7 @@ def _train(
     return face, status, proof_row, scale
 
 
-@njit(cache=True, nogil=True, fastmath=REASSOCIATE)
+@compiled(nogil=True, fastmath=REASSOCIATE)
 def _signed_rows(X: np.ndarray, y: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows y_i x_i / scale [n, D], the same in single precision, and their squared norms [n]."""
     n, D = X.shape

@@ -11,8 +11,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from theory._compiled import compiled
 from theory.saddle_point.moments import P0, P1, SP1, UP1, Kept, Linearised, Student, averages, system
 
 # Newton stops when its step is at rounding level; the residual then sits at a few 1e-15.
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
     means: np.ndarray
 
 
-@njit(cache=True)
+@compiled
 def _solve3(J: np.ndarray, G: np.ndarray) -> np.ndarray:
     """Solve J x = G by Gaussian elimination with partial pivoting; NaN when J is singular."""
     A = J.copy()
@@ -65,20 +65,20 @@ def _solve3(J: np.ndarray, G: np.ndarray) -> np.ndarray:
     return x
 
 
-@njit(cache=True)
+@compiled
 def _scaled_size(step: np.ndarray, y: np.ndarray) -> float:
     """Largest relative change a step makes: S' is measured against the length of (1, R', S')."""
     R = math.exp(y[1])
     return max(abs(step[0]), abs(step[1]), abs(step[2]) / math.sqrt(1.0 + R * R + y[2] * y[2]))
 
 
-@njit(cache=True)
+@compiled
 def tolerance(log_kappa: float) -> float:
     """Residual below which a point counts as solved."""
     return RESIDUAL_TOLERANCE * max(1.0, 1e-3 * math.exp(log_kappa))
 
 
-@njit(cache=True)
+@compiled
 def newton(y: np.ndarray, alpha: float, kept: Kept, iterations: int) -> tuple[bool, float, np.ndarray, np.ndarray]:
     """Damped Newton from y, in place. Returns (converged, residual, tangent dy / d log(alpha), averages)."""
     G, J, dG = at = Linearised(np.empty(3), np.empty((3, 3)), np.empty(3))
@@ -118,7 +118,7 @@ def newton(y: np.ndarray, alpha: float, kept: Kept, iterations: int) -> tuple[bo
     return residual < tolerance(y[0]), residual, tangent, E
 
 
-@njit(cache=True)
+@compiled
 def small_alpha_start(alpha: float, kept: Kept) -> np.ndarray:
     """Leading order as alpha -> 0: kappa' = 1 / sqrt(alpha), R' = sqrt(alpha) E[U], S' = sqrt(alpha) E[S]."""
     # With kappa' huge, Psi_1(a) = a and E[U Psi_1] = kappa' E[U].
@@ -130,7 +130,7 @@ def small_alpha_start(alpha: float, kept: Kept) -> np.ndarray:
     return np.array([-math.log(root), math.log(root * max(U, 1e-300)), root * S])
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def solve_curve(alphas: np.ndarray, kept: Kept) -> Curve:
     """Solve at increasing `alphas` [n]."""
     n = alphas.size

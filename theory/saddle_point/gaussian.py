@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from theory._compiled import compiled
 
 SQRT_HALF = math.sqrt(0.5)
 PHI_0 = 1.0 / math.sqrt(2.0 * math.pi)
@@ -32,19 +33,19 @@ WEIGHTS = _WEIGHTS
 LAYER = np.array([-9.0, -6.5, -4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5, 6.5, 9.0])
 
 
-@njit(cache=True)
+@compiled
 def phi(x: float) -> float:
     """Standard normal density."""
     return PHI_0 * math.exp(-0.5 * x * x)
 
 
-@njit(cache=True)
+@compiled
 def Phi(x: float) -> float:
     """Standard normal distribution function, with full relative precision in the lower tail."""
     return 0.5 * math.erfc(-x * SQRT_HALF)
 
 
-@njit(cache=True)
+@compiled
 def interval_moments(lo: float, hi: float) -> tuple[float, float, float]:
     """Moments `E[s^k; lo < s < hi]`, k = 0, 1, 2, of a standard normal s; zero when the interval is empty."""
     if hi <= lo:
@@ -61,7 +62,7 @@ def interval_moments(lo: float, hi: float) -> tuple[float, float, float]:
     return mass, density_lo - density_hi, second
 
 
-@njit(cache=True)
+@compiled
 def psi(a: float) -> tuple[float, float, float, float]:
     """`(Psi_2, Psi_1, Phi, phi)` at a, to nearly full relative precision.
 
@@ -82,7 +83,7 @@ def psi(a: float) -> tuple[float, float, float, float]:
     return 2.0 * upper * scale, lower * scale, zeroth * scale, density
 
 
-@njit(cache=True)
+@compiled
 def add_layer(breaks: np.ndarray, count: int, centre: float, width: float) -> int:
     """Append the panel edges of a layer to `breaks[:count]`; returns the new count."""
     if not math.isfinite(centre) or abs(centre) > 1e6:
@@ -95,7 +96,7 @@ def add_layer(breaks: np.ndarray, count: int, centre: float, width: float) -> in
     return count
 
 
-@njit(cache=True)
+@compiled
 def lay_panels(breaks: np.ndarray, count: int, lo: float, hi: float, longest: float, edges: np.ndarray) -> int:
     """Sorted panel edges on [lo, hi] from `breaks[:count]`, none longer than `longest`.
 

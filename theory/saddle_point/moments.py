@@ -28,8 +28,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from theory._compiled import compiled
 from theory.saddle_point.gaussian import (
     CUT,
     FIELD_CUT,
@@ -93,7 +93,7 @@ class Scratch(NamedTuple):
     edges: np.ndarray
 
 
-@njit(cache=True)
+@compiled
 def _add(total: np.ndarray, a: float, mass: float, U: float, S: float) -> None:
     """Add one point mass at (U, S) with field threshold a."""
     second, first, zeroth, density = psi(a)
@@ -112,7 +112,7 @@ def _add(total: np.ndarray, a: float, mass: float, U: float, S: float) -> None:
     total[SD0] += mass * S * density
 
 
-@njit(cache=True)
+@compiled
 def _add_line(
     total: np.ndarray,
     a: float,
@@ -148,7 +148,7 @@ def _add_line(
     total[SD0] += weight * density * v
 
 
-@njit(cache=True)
+@compiled
 def _windows_perfect(total: np.ndarray, student: Student, kept: Kept) -> None:
     kappa, R, windows, scale = student.kappa, student.R, kept.table, 2.0 / kept.fraction
     breaks = np.empty(16)
@@ -165,7 +165,7 @@ def _windows_perfect(total: np.ndarray, student: Student, kept: Kept) -> None:
                 _add(total, kappa - R * U, scale * half * WEIGHTS[k] * phi(U), U, 0.0)
 
 
-@njit(cache=True)
+@compiled
 def _windows(total: np.ndarray, student: Student, kept: Kept) -> None:
     kappa, R, S = student
     windows, sin, cos, scale = kept.table, kept.sin, kept.cos, 2.0 / kept.fraction
@@ -218,7 +218,7 @@ def _windows(total: np.ndarray, student: Student, kept: Kept) -> None:
                 _add_line(total, kappa - r * p, weight, p, (cos_w, sin_w), (m0, m1, m2))
 
 
-@njit(cache=True)
+@compiled
 def _add_margin(total: np.ndarray, mass: float, m: float, student: Student, kept: Kept, room: Scratch) -> None:
     """Add the samples of label-signed margin m: an integral over the orthogonal coordinate n < m cot(theta)."""
     kappa, R, S = student
@@ -252,7 +252,7 @@ def _add_margin(total: np.ndarray, mass: float, m: float, student: Student, kept
             _add(total, b - tau * n, mass * half * WEIGHTS[k] * phi(n), m * cos - n * sin, m * sin + n * cos)
 
 
-@njit(cache=True)
+@compiled
 def _chebyshev(coefficients: np.ndarray, x: float) -> float:
     """Chebyshev series at x in [-1, 1] (Clenshaw)."""
     b1, b2 = 0.0, 0.0
@@ -261,7 +261,7 @@ def _chebyshev(coefficients: np.ndarray, x: float) -> float:
     return x * b1 - b2 + coefficients[0]
 
 
-@njit(cache=True)
+@compiled
 def _weighted(total: np.ndarray, student: Student, kept: Kept) -> None:
     """Smooth weight: panel k of the table covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k]."""
     kappa, R, S = student
@@ -296,7 +296,7 @@ def _weighted(total: np.ndarray, student: Student, kept: Kept) -> None:
                     _add_margin(total, mass, m, student, kept, inner)
 
 
-@njit(cache=True)
+@compiled
 def averages(student: Student, kept: Kept) -> np.ndarray:
     """The thirteen kept averages (see the names at the top)."""
     total = np.zeros(COUNT)
@@ -314,7 +314,7 @@ def averages(student: Student, kept: Kept) -> np.ndarray:
     return total
 
 
-@njit(cache=True)
+@compiled
 def system(y: np.ndarray, alpha: float, kept: Kept, at: Linearised) -> np.ndarray:
     """Fill `at` with the equations linearised at y = (log kappa', log R', S'); the averages.
 
