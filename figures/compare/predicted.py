@@ -1,14 +1,14 @@
 """The theory's prediction for the comparison: the tilted kept density solved on a grid, kept in a file.
 
-A matching method is a kept density (specification of the lambda link, section 2): methods that match gradients weigh
-a real sample by its gradient, p0(z) ~ phi(z) h(z); others keep p0(z) ~ phi(z). The correction tilts it by
-exp(-tau h(z)). Margins are label-signed, which is what a gradient norm measures; the unsigned form is shown beside.
+A matching method is read as a kept density: methods that match gradients weigh a real sample of margin z by its
+gradient, p0(z) ~ phi(z) h(z) with h(z) = 1 / (1 + exp(beta z)); others keep p0(z) ~ phi(z). The correction (Wang et
+al., arXiv 2408.12483) prefers small gradients, and tilts it by exp(-tau h(z)). That reading is this project's
+assumption, which the comparison tests. Margins are label-signed, which is what a gradient norm measures; the unsigned
+form is shown beside.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-import theory
+from figures.cache import Arrays, kept, source_digest
 from shared.comparison.prediction import Prediction
-from shared.terminal.atomic import write_atomically
 from shared.terminal.progress import Report
 from theory import scaling, solve
 from theory.saddle_point.kept import Tilt
@@ -55,35 +54,37 @@ def predict(
         margin: "signed" or "unsigned".
         beta: confidence of the probe.
         points: alphas on the grid.
-        cache: folder in which solved angles are kept, named by a digest of settings and of the theory's source.
+        cache: folder in which solved angles are kept, see `figures.cache`.
         report: called with (done, total) solved curves.
     """
     alphas, taus = prediction_grid(points)
     jobs = [(theta, tau) for theta in thetas for tau in taus.tolist()]
-    path = None if cache is None else cache / f"{_digest(gradient_weighted, thetas, margin, beta, points)}.json"
-    if path is not None and path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        error, slope = np.array(stored["error"]), np.array(stored["slope"])
-    else:
+    shapes = {"error": (len(thetas), taus.size, alphas.size), "slope": (len(thetas), alphas.size)}
 
-        def curve(job: tuple[float, float]) -> Array:
-            theta, tau = job
-            rule = Tilt(tau, beta, gradient_weighted)
-            return np.asarray(solve(alphas, 1.0, rule, theta, margin).test_error)
+    def curve(job: tuple[float, float]) -> Array:
+        theta, tau = job
+        rule = Tilt(tau, beta, gradient_weighted)
+        return np.asarray(solve(alphas, 1.0, rule, theta, margin).test_error)
 
-        solved = []
+    def solved() -> Arrays:
+        errors = []
         with ThreadPoolExecutor() as pool:
             for found in pool.map(curve, jobs):
-                solved.append(found)
-                report(len(solved), len(jobs))
+                errors.append(found)
+                report(len(errors), len(jobs))
             slopes = list(pool.map(lambda t: scaling.tilt_slope(alphas, t, margin, beta, gradient_weighted), thetas))
-        error = np.array(solved).reshape(len(thetas), taus.size, alphas.size)
-        slope = np.array(slopes)
-        if path is not None:
-            write_atomically(path, json.dumps({"error": error.tolist(), "slope": slope.tolist()}))
+        return {"error": np.array(errors).reshape(shapes["error"]), "slope": np.array(slopes)}
+
+    if cache is None:
+        both = solved()
+    else:
+        name = _digest(gradient_weighted, thetas, margin, beta, points)
+        settings = {"gradient_weighted": gradient_weighted, "thetas": list(thetas), "margin": margin, "beta": beta,
+                    "alphas": alphas.tolist(), "taus": taus.tolist()}  # fmt: skip
+        both = kept(cache / f"{name}.json", settings, shapes, solved)
     random_error = np.asarray(solve(alphas, keep="random").test_error)
     name = f"p0 ~ {'phi h' if gradient_weighted else 'phi'}, {margin} margin, beta = {beta:g}"
-    return Prediction(name, alphas, taus, np.array(thetas), error, slope, random_error)
+    return Prediction(name, alphas, taus, np.array(thetas), both["error"], both["slope"], random_error)
 
 
 def random_curve(points: int = 60) -> Callable[[Array], Array]:
@@ -94,10 +95,7 @@ def random_curve(points: int = 60) -> Callable[[Array], Array]:
 
 
 def _digest(*settings: object) -> str:
-    digest = hashlib.sha256(repr((settings, STRENGTHS, ALPHA_RANGE)).encode())
-    for path in sorted(Path(theory.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return source_digest(repr((settings, STRENGTHS, ALPHA_RANGE)).encode())
 
 
 def angle_band(low: float, high: float) -> tuple[float, ...]:

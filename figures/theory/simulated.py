@@ -1,12 +1,10 @@
 """The simulations behind the theory figures: run once, kept in a file a curve, resumed after an interruption.
 
-A file's name is a digest of its settings and of the source of `theory`, so numbers of other settings or of an older
-program are never drawn.
+Numbers of other settings or of an older program, and damaged files, are never drawn (`figures.cache`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -17,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import theory
+from figures.cache import Arrays, kept, source_digest
 from figures.desk import Effort
-from shared.terminal.atomic import write_atomically
 from theory import Simulation, simulate
 
 QUANTITIES = ("test_error", "R", "rho", "kappa")
@@ -45,15 +42,12 @@ class Strategy:
 
 
 def _digest(settings: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in sorted(Path(theory.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return source_digest(json.dumps(settings, sort_keys=True).encode())
 
 
 def _simulated(
     strategy: Strategy, alphas: NDArray[np.float64], dimension: int, effort: Effort, cache: Path
-) -> dict[str, NDArray[np.float64]]:
+) -> Arrays:
     """Means and standard errors at ``alphas``: from the cache, or simulated and put there."""
     settings = asdict(strategy) | {
         "alphas": [float(a) for a in alphas],
@@ -61,10 +55,9 @@ def _simulated(
         "trials": effort.trials,
         "seed": effort.seed,
     }
-    path = cache / f"{_digest(settings)}.json"
-    if path.exists():
-        stored = json.loads(path.read_text())["results"]
-    else:
+    names = (*QUANTITIES, *(f"{q}_se" for q in QUANTITIES), "alpha", "fraction")
+
+    def run() -> Arrays:
         found: Simulation = simulate(
             alphas,
             strategy.fraction,
@@ -76,10 +69,9 @@ def _simulated(
             workers=effort.workers,
             progress=False,
         )
-        names = [*QUANTITIES, *(f"{q}_se" for q in QUANTITIES), "alpha", "fraction"]
-        stored = {name: np.asarray(getattr(found, name)).tolist() for name in names}
-        write_atomically(path, json.dumps({"settings": settings, "results": stored}, indent=1).encode())
-    return {name: np.array(values) for name, values in stored.items()}
+        return {name: np.asarray(getattr(found, name), float) for name in names}
+
+    return kept(cache / f"{_digest(settings)}.json", settings, dict.fromkeys(names, alphas.shape), run)
 
 
 @dataclass(frozen=True)
