@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from empirical import networks, synthetic
 from empirical.data.datasets import Dataset, load_recorded
@@ -27,6 +25,7 @@ from empirical.synthetic.synthetic_set import BadSyntheticSet, SyntheticSet
 from shared.records.records import write_json
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command, leave, refuse_folder
+from shared.terminal.printing import Plain, Sheet
 from shared.terminal.progress import EpochCounter, Reporter
 
 
@@ -176,12 +175,12 @@ def results(options: Options, quiet: bool = False) -> dict[str, Evaluation | str
     return found
 
 
-def table(found: dict[str, Evaluation | str], title: str) -> Table:
+def table(found: dict[str, Evaluation | str], title: str) -> Sheet:
     """Mean and spread over networks, per cent."""
-    drawn = Table("network", "accuracy %", "std over networks", "n", title=title)
+    drawn = Sheet(("network", "accuracy %", "std over networks", "n"), title)
     for name, result in found.items():
         if isinstance(result, str):
-            drawn.add_row(name, result, "", "")
+            drawn.add_row(f"{name}: {result}", "-", "-", "-")
         else:
             numbers = f"{100 * result.mean:.2f}", f"{100 * result.std:.2f}", str(len(result.accuracies))
             drawn.add_row(name, *numbers)
@@ -198,7 +197,7 @@ def execute(options: Options) -> None:
     if options.out is not None:
         content = {name: r if isinstance(r, str) else r.describe() for name, r in found.items()}
         write_json(options.out, content)
-    Console().print(table(found, f"{options.run} on {options.split} images"))
+    Plain().print(table(found, f"{options.run} on {options.split} images"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -40,6 +40,7 @@ from empirical.trajectory_matching.expert_training import (
 )
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command, leave, refuse_folder
+from shared.terminal.printing import Plain
 from shared.terminal.progress import duration
 
 
@@ -171,8 +172,6 @@ def execute(options: Options, console: Console) -> None:
         f"{count} {recipe.kind} experts of {epochs} epochs on {options.dataset}, "
         f"{missing} of them to be made in {folder}: {work / 1e12:.3g} TFLOP, "
         f"about {duration(work / cost.speed(network, dataset))} on {dataset.device}, {size / 1e6:.3g} MB of disk",
-        highlight=False,
-        soft_wrap=True,
     )
     if options.dry_run:
         return
@@ -182,7 +181,7 @@ def execute(options: Options, console: Console) -> None:
         pool = train_experts(dataset, choice, recipe, order, at_once=options.at_once, quiet=options.quiet)
     last = [file.header["accuracies"][-1]["test"] for file in pool.files]
     console.print(
-        f"{folder}: test accuracy {100 * sum(last) / len(last):.2f} % on average", highlight=False, soft_wrap=True
+        f"{folder}: test accuracy {100 * sum(last) / len(last):.2f} % on average"
     )
 
 
@@ -201,7 +200,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     keep_freed_memory()
-    return command(lambda: execute(parse(arguments), Console()), "the same command goes on from the last epoch")
+    return command(lambda: execute(parse(arguments), Plain()), "the same command goes on from the last epoch")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ from shared.records.records import CONFIG, SUMMARY, read, write_config, write_su
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command, leave, refuse_folder, when_stopped
 from shared.terminal.plugins import load_plugins, refuse_unloaded
+from shared.terminal.printing import Plain
 from shared.terminal.progress import EpochCounter, Reporter, duration
 
 
@@ -206,15 +207,14 @@ def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -
         console.print(published_coefficient(settings.dataset, settings.method, settings.ipc)[1])
     if settings.dry_run:
         for name in (f.name for f in fields(settings)):
-            console.print(f"  {name} = {getattr(settings, name)}", highlight=False)
+            console.print(f"  {name} = {getattr(settings, name)}")
         for part, flop in expected.flop.items():
             console.print(
-                f"  {part}: {flop / 1e12:.3g} TFLOP, about {duration(seconds[part])}", highlight=False
+                f"  {part}: {flop / 1e12:.3g} TFLOP, about {duration(seconds[part])}"
             )
     console.print(
         f"expected: {expected.total / 1e12:.3g} TFLOP, about {duration(total)} on {dataset.device}, "
         f"{expected.memory / 1e9:.2g} GB of memory",
-        highlight=False,
     )
     own = settings.trajectory
     if missing and not settings.dry_run and own.make_experts is not True:
@@ -339,13 +339,13 @@ def execute(settings: Settings, console: Console) -> None:
         own = read(folder).summary if (folder / SUMMARY).exists() else None
         write_summary(folder, {**(own or {}), "results": results.describe()})
     console.print(results.table(f"test accuracy, {settings.dataset}, {settings.ipc} a class"))
-    console.print(f"{folder}: {SUMMARY}, synthetic.safetensors, synthetic.png", highlight=False)
+    console.print(f"{folder}: {SUMMARY}, synthetic.safetensors, synthetic.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     keep_freed_memory()
-    return command(lambda: execute(parse(sys.argv[1:] if arguments is None else arguments), Console()))
+    return command(lambda: execute(parse(sys.argv[1:] if arguments is None else arguments), Plain()))
 
 
 if __name__ == "__main__":

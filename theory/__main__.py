@@ -14,11 +14,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command, leave
+from shared.terminal.printing import Plain, Sheet
 from theory import scaling
 from theory.saddle_point.kept import KEEP_NAMES, Rule, Tilt, Window, nearest
 from theory.saddle_point.order_parameters import Solution, solve
@@ -290,13 +289,12 @@ def _print_json(content: Any) -> None:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    table = Table(box=None)
-    for column in rows[0]:
-        table.add_column(HEADINGS.get(column, column), justify="right")
+    names = [column for column in ("keep", "alpha", "quantity") if column in rows[0]]
+    columns = [*names, *(column for column in rows[0] if column not in names)]
+    table = Sheet([HEADINGS.get(column, column) for column in columns], names=len(names), lines=False)
     for row in rows:
-        table.add_row(*(f"{v:.8g}" if isinstance(v, float) else str(v) for v in row.values()))
-    # A table that does not fit is wrapped by the terminal rather than cut.
-    Console(width=max(Console().width, 13 * len(rows[0]))).print(table)
+        table.add_row(*(f"{row[c]:.8g}" if isinstance(row[c], float) else str(row[c]) for c in columns))
+    Plain().print(table)
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> bytes:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
-
 from empirical.evaluation.protocol import Evaluation, spread
+from shared.terminal.printing import Sheet
 
 
 @dataclass
@@ -26,9 +25,9 @@ class Results:
             described[name] = {"accuracies": accuracies, **vars(spread(accuracies))}
         return described
 
-    def table(self, title: str) -> Table:
+    def table(self, title: str) -> Sheet:
         """Mean and both spreads, per cent."""
-        drawn = Table("set", "accuracy %", "std over networks", "std over distillations", "n", title=title)
+        drawn = Sheet(("set", "accuracy %", "std over networks", "std over distillations", "n"), title)
         for name, evaluations in self.found.items():
             s = spread([e.accuracies for e in evaluations])
             numbers = [

@@ -32,6 +32,7 @@ from empirical.sweep.missing_experts import missing_of, refuse_long
 from empirical.sweep.options import Request, blocks_of, parse
 from empirical.sweep.work import data_of
 from shared.terminal.command import command, leave
+from shared.terminal.printing import Plain
 from shared.terminal.progress import Reporter
 
 GRID = "grid.csv"
@@ -79,11 +80,11 @@ def execute(request: Request, console: Console) -> int:
     launcher = launcher_of(axes, common.device, len(left))
     if common.dry_run:
         workers = launcher.workers if isinstance(launcher, Local) else axes.workers or max(1, len(left))
-        console.print(f"{len(cells)} cells, {sum(map(len, left))} of them to be run, into {root}", highlight=False)
+        console.print(f"{len(cells)} cells, {sum(map(len, left))} of them to be run, into {root}")
         if left:
             console.print(forecast_table(left, data_of, workers))
         for experts in missing:
-            console.print(f"{experts}", highlight=False, soft_wrap=True)
+            console.print(f"{experts}")
         return 0
     refuse_long(missing, common.trajectory.make_experts)
     if isinstance(launcher, Local):
@@ -103,17 +104,17 @@ def execute(request: Request, console: Console) -> int:
 
 
 def _show(request: Request, cells: Sequence[Cell], console: Console) -> None:
+    count = ledger.write_grid(request.root / GRID, request.root) if (request.root / "cells").is_dir() else None
     for table in ledger.tables(request.root, cells):
         console.print(table)
-    if (request.root / "cells").is_dir():
-        count = ledger.write_grid(request.root / GRID, request.root)
-        console.print(f"{request.root / GRID}: {count} cells, all of the folder", highlight=False, soft_wrap=True)
+    if count is not None:
+        console.print(f"{request.root / GRID}: {count} cells, all of the folder")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
-    return command(lambda: execute(parse(given), Console()), "the same command goes on from the last checkpoints")
+    return command(lambda: execute(parse(given), Plain()), "the same command goes on from the last checkpoints")
 
 
 if __name__ == "__main__":

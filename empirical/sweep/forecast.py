@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-
+from empirical import cost
 from empirical.data.datasets import Dataset
-from empirical.experiment import cost
+from empirical.experiment import Experiment, cost
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of
 from empirical.networks.cost import measure
 from empirical.settings.settings import Settings
 from empirical.sweep.cells import Cell, has_ipc, shares_work
+from shared.terminal.printing import Sheet
 from shared.terminal.progress import duration
 
 ROW_BYTES = 330
@@ -58,7 +58,7 @@ def group_forecast(group: Sequence[Cell], dataset: Dataset, speed: float) -> For
 
 def forecast_table(
     groups: Sequence[Sequence[Cell]], data_of: Callable[[Settings], Dataset], workers: int
-) -> Table:
+) -> Sheet:
     """Cells, hours of one worker and disk, by data set, method and images a class; and the sum.
 
     Args:
@@ -79,7 +79,7 @@ def forecast_table(
         row = sums.setdefault((s.dataset, s.method, s.ipc), [0, 0, 0.0, 0.0])
         for place, value in enumerate((len(group), 1, found.seconds, found.disk)):
             row[place] += value
-    drawn = Table("data set", "method", "ipc", "cells", "jobs", "time of one worker", "MB", title="to be run")
+    drawn = Sheet(("data set", "method", "ipc", "cells", "jobs", "time of one worker", "MB"), "to be run", names=3)
     total = [sum(column) for column in zip(*sums.values(), strict=True)] or [0, 0, 0.0, 0.0]
     for (dataset_name, method, ipc), row in sums.items():
         shown = str(ipc) if has_ipc(method) else "-"

@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from empirical.sweep.cells import Cell, has_ipc
 from shared.comparison.grid import write_csv
 from shared.comparison.run_grid import measurements_of
 from shared.records.agreement import cell_of, disagreement, short
 from shared.records.records import CONFIG, FAILURE, SUMMARY, failure_of, plain, read
+from shared.terminal.printing import Sheet
 
 STATES = ("done", "running", "begun", "missing", "diverged", "failed")
 
@@ -127,18 +126,18 @@ def refuse_other_settings(root: Path, cells: Sequence[Cell]) -> None:
                 )
 
 
-def tables(root: Path, cells: Sequence[Cell]) -> list[Table]:
+def tables(root: Path, cells: Sequence[Cell]) -> list[Sheet]:
     """Counts of the states by method, data set and images a class; and, if there are any, the failures."""
     counts: dict[tuple[str, str, int], Counter[str]] = {}
-    failures = Table("cell", "", "reason", title="without a result")
+    failures = Sheet(("cell", "", "reason"), "without a result", names=3)
     for cell in cells:
         state = state_of(folder_of(root, cell))
         s = cell.settings
         counts.setdefault((s.dataset, s.method, s.ipc), Counter())[state.name] += 1
         if state.reason:
             failures.add_row(cell.name, state.name, state.reason)
-    overview = Table("data set", "method", "ipc", *STATES, title=f"{len(cells)} cells in {root}")
+    overview = Sheet(("data set", "method", "ipc", *STATES), f"{len(cells)} cells in {root}", names=3)
     for (dataset, method, ipc), states in counts.items():
         shown = str(ipc) if has_ipc(method) else "-"
         overview.add_row(dataset, method, shown, *(str(states[name] or "") for name in STATES))
-    return [overview, failures] if failures.row_count else [overview]
+    return [overview, failures] if failures.rows else [overview]

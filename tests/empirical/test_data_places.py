@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empirical.config import table_name
 
 from empirical import evaluate, run, synthetic
-from empirical.config import table_name
 from empirical.data.datasets import CorruptData, MissingData, UnknownDataset, load, load_recorded
 from empirical.data.registry import find, is_path
 

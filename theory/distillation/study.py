@@ -26,13 +26,12 @@ from typing import Any
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from shared.measures.perceptron import gradient_factor
 from shared.terminal.arguments import read_arguments
 from shared.terminal.atomic import write_atomically
 from shared.terminal.command import command
+from shared.terminal.printing import Plain, Sheet
 from shared.terminal.progress import Report, reporting
 from theory.distillation.departure import departure, signed_margins, tilt_of_mean
 from theory.distillation.matching import DISTANCES, Probes, class_gradient, matching_loss
@@ -332,14 +331,12 @@ class Study:
             "theory_teacher": "by teacher", "mean_h": "mean h", "tau": "tau", "pull": "pull", "length": "length",
             "common": "common", "overlap": "overlap",
         }  # fmt: skip
-        table = Table(box=None)
-        for heading in ("alpha", "lambda", *columns.values()):
-            table.add_column(heading, justify="right")
+        table = Sheet(("alpha", "lambda", *columns.values()), names=2, lines=False)
         for a in self.alpha:
             for c in self.coefficient:
                 cells = [r for r in rows if r["alpha"] == a and r["coefficient"] == c]
                 table.add_row(f"{a:g}", f"{c:g}", *(f"{_mean([r[k] for r in cells]):.3g}" for k in columns))
-        Console(width=max(Console().width, 130)).print(table)
+        Plain().print(table)
         print(f"{self.out / RECORD}: {len(rows)} distillations")
 
 
