@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from empirical import cost
 from empirical.data.datasets import Dataset
-from empirical.experiment import Experiment, cost
+from empirical.experiment import cost
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of
 from empirical.networks.cost import measure

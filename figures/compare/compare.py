@@ -30,6 +30,7 @@ from shared.comparison.published_table import PublishedOrder, published_order, r
 from shared.comparison.run_grid import NOT_FINISHED, LeftOut, read_runs
 from shared.comparison.verdict import Finding, Verdict
 from shared.records.records import plain
+from shared.terminal.arguments import typed_path
 from shared.terminal.atomic import write_atomically
 from shared.terminal.command import refuse_folder
 from shared.terminal.progress import reporting
@@ -164,7 +165,7 @@ def labelled(given: Path) -> tuple[str, Path]:
     label, separator, path = str(given).partition("=")
     if given.exists() or not separator or not label.strip():
         return "", given
-    return label.strip(), Path(path)
+    return label.strip(), typed_path(path)
 
 
 def left_out_of(measurements: Sequence[Measurement], without: Sequence[LeftOut]) -> list[str]:

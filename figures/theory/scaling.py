@@ -4,8 +4,8 @@ Without RUNS the theory alone: hardest, easiest and random samples of a perfect 
 samples per dimension. With RUNS (folders of recorded runs, or CSV files of a grid, as for ``compare``) a panel a data
 set beside it: random subsets and every distilled method without the correction, over images per class.
 
-A line is the fit error = a size^-b + floor (`shared.measures.scaling`); its legend gives b with its 95 % interval. Where two
-curves cross is marked and printed. Writes scaling.pdf, scaling.png and scaling.csv.
+A line is the fit error = a size^-b + floor (`shared.measures.scaling`); its legend gives b with its 95 % interval.
+Where two curves cross is marked and printed. Writes scaling.pdf, scaling.png and scaling.csv.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""A command line that cannot be read is refused in one sentence, like every other bad input.
+"""What is typed: a path with `~` is expanded and a seed is in range, whichever command it is, and a command line that
+cannot be read is refused in one sentence, like every other bad input.
 
 The parser (tyro) explains itself in a box of several lines. Its words are kept: what was wrong, what it takes, the flag
-nearest to an unknown one, and where the help is.
+nearest to an unknown one, and where the help is. (Its hook for such errors is private and bound to one version; what it
+prints is what its users see.)
 """
 
 from __future__ import annotations
@@ -11,11 +13,20 @@ import io
 import re
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 Parsed = TypeVar("Parsed")
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that every generator takes."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _FRAME = re.compile(r"^[│ ] ?| *│$")
+_REFUSED = "\0"
+"""Begins a path that stands for why a typed one is refused; no typed text holds it."""
+_PATHS = ConstructorRegistry()
 
 
 def read_arguments(parse: Callable[[], Parsed]) -> Parsed:
@@ -26,18 +37,84 @@ def read_arguments(parse: Callable[[], Parsed]) -> Parsed:
 
     Raises:
         SystemExit: the parser's; if its status is an error, after one line on standard error.
+        ValueError: a path is empty, or begins with the `~` of an unknown user; a seed is out of range.
 
     """
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            return parse()
+        with contextlib.redirect_stderr(said), _PATHS:
+            found = parse()
     except SystemExit as stop:
         if stop.code:
             said = io.StringIO(f"error: {one_sentence(said.getvalue())}\n")
         raise
     finally:
         sys.stderr.write(said.getvalue())
+    _check(found, "the path")
+    return found
+
+
+def typed_path(text: str) -> Path:
+    """A path as it is typed, with `~` and `~name` expanded.
+
+    Raises:
+        ValueError: it is empty, or there is no such user.
+
+    """
+    if not text:
+        raise ValueError("is empty: name a file or folder, or `.` for the one that you are in")
+    try:
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
+    except RuntimeError as error:
+        raise ValueError(f"is {text}, but there is no such user; ./{text} is a file or folder of that name") from error
+
+
+def check_seed(seed: int, flag: str = "--seed") -> None:
+    """Refuse a seed that not every generator takes.
+
+    Raises:
+        ValueError: it is below 0 or above 2^63 - 1.
+
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"{flag} is a whole number from 0 to {LARGEST_SEED}, not {seed}")
+
+
+@_PATHS.primitive_rule
+def _path(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    """For every field that is a `Path`, also among others or as an item of a tuple."""
+    if kind.type is not Path:
+        return None
+
+    def read(texts: list[str]) -> Path:
+        try:
+            return typed_path(texts[0])
+        except ValueError as error:
+            return Path(f"{_REFUSED}{error}")  # said when the option's name is known
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
+
+
+def _check(value: Any, name: str) -> None:
+    """Look at all that was read, however deep."""
+    if isinstance(value, Path) and str(value).startswith(_REFUSED):
+        raise ValueError(f"{name} {str(value).removeprefix(_REFUSED)}")
+    if isinstance(value, int) and name == "--seed":
+        check_seed(value)
+    if isinstance(value, tuple):
+        for item in value:
+            if isinstance(item, int) and name == "--seeds":
+                check_seed(item, name)
+            _check(item, name)
+    if is_dataclass(value):
+        for field in fields(value):
+            _check(getattr(value, field.name), f"--{field.name.replace('_', '-')}")
 
 
 def one_sentence(box: str) -> str:
