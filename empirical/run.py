@@ -333,7 +333,7 @@ def execute(settings: Settings, console: Console) -> None:
     with Lock(folder), when_stopped("--resume goes on from the last checkpoint"):
         _refuse_used(folder, settings)
         if settings.resume:
-            refuse_other(folder, plan.settings, dataset)
+            refuse_other(folder, plan.settings, dataset, settings)
         write_typed(folder, settings, plan.settings, dataset)
         results = _run(plan, dataset, folder)
         own = read(folder).summary if (folder / SUMMARY).exists() else None

@@ -256,19 +256,19 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def refuse_difference(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+def refuse_difference(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any], typed: Any = ()) -> None:
     """Compares what a folder's run is with what is asked for, both as JSON values.
 
     Raises:
-        OtherRun: they differ; the message has the first name and both values.
+        OtherRun: they differ; it names the first flag (one `typed` otherwise before what follows from it), and both.
 
     """
-    for key in sorted({*theirs, *ours}):
+    for key in sorted({*theirs, *ours}, key=lambda name: (name not in typed, name)):
         if theirs.get(key) != ours.get(key):
-            raise OtherRun(
-                f"{folder} holds a run with {key} = {theirs.get(key)!r}, not {ours.get(key)!r}: "
-                "resume it with its own settings or choose another folder"
-            )
+            flag = "data" if key == "data" else "--" + key.removeprefix("trajectory ").replace("_", "-")
+            both = f"{flag} {theirs.get(key)}, not {ours.get(key)}"
+            cure = "resume it with its own settings or choose another folder"
+            raise OtherRun(f"{folder} holds a run with {both}: {cure}")
 
 
 def _resume(task: Distillation, state: _State) -> None:

@@ -27,6 +27,9 @@ def check(settings: Settings) -> None:
             check_number(name, value, role.bounds)
     if settings.sdc is not None and settings.asdc is not None:
         raise ValueError("--sdc and --asdc are two schedules of one coefficient: give one of them")
+    start, end = settings.asdc or (0.0, 0.0)
+    if start * end > 0 and abs(end) < abs(start):
+        raise ValueError(f"--asdc lets lambda grow along the run: END is not below START, as in {start:g} {end:g}")
     if isinstance(settings.sdc, float) and not math.isfinite(settings.sdc):
         raise ValueError(f"--sdc is a finite number, not {settings.sdc}")
     correcting = settings.sdc is not None or settings.asdc is not None or settings.hard_threshold is not None

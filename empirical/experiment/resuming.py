@@ -62,15 +62,26 @@ def write_typed(folder: Path, typed: Settings, resolved: Resolved, dataset: Data
     write_json(folder / TYPED, {"settings": typed, "identity": run_identity(resolved, dataset)})
 
 
-def refuse_other(folder: Path, resolved: Resolved, dataset: Dataset) -> None:
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings beside the others, named as in the identity."""
+    nested = settings.get("trajectory") or {}
+    return {**settings, **{f"trajectory {name}": value for name, value in nested.items()}}
+
+
+def refuse_other(folder: Path, resolved: Resolved, dataset: Dataset, typed: Settings) -> None:
     """Keeps a finished or unfinished run from being gone on with under other settings.
 
     Raises:
         OtherRun: the folder's run has other settings or other data.
 
     """
-    if (folder / TYPED).is_file() and (theirs := _content(folder / TYPED).get("identity")) is not None:
-        refuse_difference(folder, theirs, run_identity(resolved, dataset))
+    if not (folder / TYPED).is_file():
+        return
+    there = _content(folder / TYPED)
+    if (theirs := there.get("identity")) is not None:
+        before, now = _flat(there.get("settings") or {}), _flat(plain(typed))
+        changed = {name for name in before.keys() & now.keys() if before[name] != now[name]}
+        refuse_difference(folder, theirs, run_identity(resolved, dataset), changed)
 
 
 def finished(experiment: Experiment) -> dict[str, Evaluation] | None:

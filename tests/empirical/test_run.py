@@ -136,6 +136,9 @@ def test_repetitions_have_their_own_folders_and_spread(tmp_path):
         (["--ipc", "0"], 2, "at least 1"),
         (["--sdc", "0.1", "--asdc", "0.1", "0.2"], 2, "give one of them"),
         (["--asdc", "0", "0.2"], 2, "neither 0"),
+        (["--asdc", "2", "1"], 2, "--asdc lets lambda grow along the run: END is not below START, as in 2 1"),
+        (["--asdc", "-2", "-1"], 2, "END is not below START"),
+        (["--seed", "-1"], 2, "--seed is a whole number from 0"),
         (["--method", "random", "--sdc"], 2, "--sdc"),
         (["--hard-threshold", "0"], 2, "above 0"),
         (["--augmentation", "flipp"], 2, "nearest is 'flip'"),
@@ -177,13 +180,16 @@ def test_a_folder_inside_a_file_is_refused(tmp_path, capsys):
     assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'file'} is a file; --out needs a folder there"
 
 
-@pytest.mark.parametrize("changed", [["--sdc", "0.5"], ["--iterations", "5"], ["--seed", "4"], ["--method", "dc"]])
+@pytest.mark.parametrize(
+    "changed",
+    [["--sdc", "0.5"], ["--iterations", "5"], ["--seed", "4"], ["--method", "dc"], ["--ipc", "10"], ["--width", "5"]],
+)
 def test_a_finished_run_is_not_resumed_under_other_settings(tmp_path, capsys, changed):
     folder = tmp_path / "r"
     assert go("--no-compare", "--out", folder) == 0
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert go("--no-compare", "--out", folder, "--resume", *changed) == 2
-    assert "holds a run with" in capsys.readouterr().err
+    assert f"holds a run with {changed[0]} " in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
