@@ -24,7 +24,7 @@ from empirical.runtime.heap import keep_freed_memory
 from empirical.synthetic.synthetic_set import BadSyntheticSet, SyntheticSet
 from shared.records.records import write_json
 from shared.terminal.arguments import read_arguments
-from shared.terminal.command import command, leave, refuse_folder
+from shared.terminal.command import command, leave, refuse_file
 from shared.terminal.printing import Plain, Sheet
 from shared.terminal.progress import EpochCounter, Reporter
 
@@ -189,10 +189,8 @@ def table(found: dict[str, Evaluation | str], title: str) -> Sheet:
 
 def execute(options: Options) -> None:
     """Judges the set, writes the results where they were asked for, and prints them."""
-    if options.out is not None and options.out.is_dir():
-        raise ValueError(f"{options.out} is a folder; --out names a JSON file")
     if options.out is not None:
-        refuse_folder(options.out.parent)
+        refuse_file(options.out)
     found = results(options)
     if options.out is not None:
         content = {name: r if isinstance(r, str) else r.describe() for name, r in found.items()}

@@ -20,7 +20,7 @@ import tyro
 from figures import registry
 from figures.desk import Desk, Effort
 from figures.style import make_writable
-from shared.terminal.arguments import read_arguments
+from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.command import command, leave
 from theory.saddle_point.kept import nearest
 
@@ -143,8 +143,13 @@ def parse(given: Sequence[str]) -> registry.Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status: 0, or 2 for a wrong value; all are in `shared.terminal.command`."""
-    given = sys.argv[1:] if arguments is None else arguments
-    return command(lambda: parse(given).run(), "the same command goes on; what its folder keeps is not computed again")
+
+    def body() -> None:
+        chosen = parse(sys.argv[1:] if arguments is None else arguments)
+        with flags_named(chosen):
+            chosen.run()
+
+    return command(body, "the same command goes on; what its folder keeps is not computed again")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from shared.terminal.arguments import read_arguments
-from shared.terminal.command import command, leave
+from shared.terminal.arguments import flags_named, read_arguments
+from shared.terminal.atomic import write_atomically
+from shared.terminal.command import command, leave, refuse_file
 from shared.terminal.printing import Plain, Sheet
 from theory import scaling
 from theory.saddle_point.kept import KEEP_NAMES, Rule, Tilt, Window, nearest
@@ -125,16 +126,19 @@ class Curve:
             raise ValueError(f"--points is {self.points}, must be at least 2")
         if self.plot.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"--plot is {str(self.plot)!r}, must end in .png, .pdf or .svg")
+        for flag, path in (("--plot", self.plot), ("--csv", self.csv)):
+            if path is not None:
+                refuse_file(path, flag)
         alphas = np.geomspace(self.alpha_min, self.alpha_max, self.points)
         solutions = {keep: self.selection.solve(alphas, keep) for keep in self.keep}
         rows = [row for keep, s in solutions.items() for row in _rows(s, keep, self.selection)]
+        if self.csv is not None:
+            _write(self.csv, _as_csv(rows))
+        self._draw(solutions)
         if self.json:
             _print_json(rows)
         else:
             _print_table(rows)
-        if self.csv is not None:
-            _write(self.csv, _as_csv(rows))
-        self._draw(solutions)
 
     def _draw(self, solutions: dict[str, Solution]) -> None:
         from matplotlib.figure import (
@@ -306,14 +310,7 @@ def _as_csv(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+    write_atomically(path, content)
     print(f"wrote {path}", file=sys.stderr)
 
 
@@ -332,7 +329,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen: Any = read_arguments(
             lambda: tyro.cli(Command, prog="python -m theory", description=__doc__, args=arguments)
         )
-        chosen.run()
+        with flags_named(chosen):
+            chosen.run()
 
     return command(body)
 

@@ -24,6 +24,8 @@ from numba.core.caching import FunctionCache
 
 _MARK = b"@compiled"  # files with this line hold kernels
 
+_SETTINGS: Any = numba.config  # read from the environment, hence unknown to type checkers
+
 
 def _digest_of_kernels() -> str:
     digest = hashlib.sha256()
@@ -88,9 +90,9 @@ def _cache_of(function: Any) -> _Cache | None:
         return _Cache(function)
     except RuntimeError:  # numba knows no place
         pass
-    usual = numba.config.CACHE_DIR
+    usual = _SETTINGS.CACHE_DIR
     try:
-        numba.config.CACHE_DIR = str(_private_folder())
+        _SETTINGS.CACHE_DIR = str(_private_folder())
         cache = _Cache(function)
     except (OSError, RuntimeError):
         _warn_once(
@@ -99,7 +101,7 @@ def _cache_of(function: Any) -> _Cache | None:
         )
         return None
     finally:
-        numba.config.CACHE_DIR = usual
+        _SETTINGS.CACHE_DIR = usual
     _warn_once(
         f"the usual folders for compiled code cannot be written to: it is kept in {cache.cache_path}; "
         "NUMBA_CACHE_DIR may name another folder"

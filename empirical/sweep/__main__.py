@@ -31,7 +31,7 @@ from empirical.sweep.launch import Local, launcher_of
 from empirical.sweep.missing_experts import missing_of, refuse_long
 from empirical.sweep.options import Request, blocks_of, parse
 from empirical.sweep.work import data_of
-from shared.terminal.command import command, leave
+from shared.terminal.command import command, leave, refuse_folder
 from shared.terminal.printing import Plain
 from shared.terminal.progress import Reporter
 
@@ -67,6 +67,7 @@ def execute(request: Request, console: Console) -> int:
     """Plans, and shows or runs; returns the exit status."""
     axes, common, root = request.axes, request.common, request.root
     device_named(common.device)
+    refuse_folder(root)
     cells = planned(request)
     ledger.refuse_other_settings(root, cells)
     for told in unread(request.arguments, [cell.settings for cell in cells]):

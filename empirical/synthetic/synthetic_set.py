@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -289,7 +289,7 @@ def _decoded(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Synthe
         images=tensors["images"],
         labels=tensors["labels"],
         classes=int(header["classes"]),
-        label_kind=kind,
+        label_kind=cast(Literal["hard", "logits", "probabilities"], kind),
         learning_rate=tensors.get("learning_rate"),
         recipe=recipe,
         pixels=tensors.get("pixels"),

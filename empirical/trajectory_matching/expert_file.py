@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from shared.records.records import plain
+from shared.terminal.atomic import naming
 
 FORMAT = "easy-or-hard expert trajectory"
 SCHEMA = 1
@@ -51,7 +52,7 @@ def write(path: Path, rows: Iterable[Tensor], count: int, size: int, header: Map
     sums: list[int] = []
     data = part.with_suffix(".rows")
     try:
-        with data.open("wb") as file:
+        with naming(data), data.open("wb") as file:
             for row in rows:
                 if row.shape != (size,):
                     raise ValueError(f"a snapshot has {size} numbers, not {list(row.shape)}")
@@ -66,7 +67,7 @@ def write(path: Path, rows: Iterable[Tensor], count: int, size: int, header: Map
         }
         encoded = json.dumps(described).encode()
         encoded += b" " * (-len(encoded) % 8)
-        with part.open("wb") as file, data.open("rb") as source:
+        with naming(path), part.open("wb") as file, data.open("rb") as source:
             file.write(len(encoded).to_bytes(8, "little") + encoded)
             while block := source.read(1 << 22):
                 file.write(block)

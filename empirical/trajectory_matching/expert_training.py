@@ -29,6 +29,7 @@ from empirical.training import sgd as training
 from empirical.trajectory_matching.expert_file import BadExpert, ExpertFile, file_of, write
 from empirical.trajectory_matching.sharpness import Gsam
 from shared.records.records import plain
+from shared.terminal.atomic import naming
 from shared.terminal.progress import Reporter
 
 Kind = Literal["sgd", "flat"]
@@ -206,7 +207,7 @@ class _Member:
         self.done += 1
         self.accuracies.append(accuracies)
         row = self.functional.flatten([p.detach() for p in self.network.parameters()]).float().cpu()
-        with self.rows_file.open("r+b" if self.rows_file.exists() else "w+b") as file:
+        with naming(self.rows_file), self.rows_file.open("r+b" if self.rows_file.exists() else "w+b") as file:
             file.seek(4 * self.functional.size * self.done)
             file.write(row.numpy().tobytes())
             file.flush()

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from shared.records.roles import Roles, roles_in
-from shared.terminal.atomic import write_atomically
+from shared.terminal.atomic import naming, write_atomically
 
 SCHEMA = 1
 CONFIG, METRICS, SUMMARY, FAILURE = "config.json", "metrics.jsonl", "summary.json", "failure.json"
@@ -167,20 +167,21 @@ class MetricsWriter:
         if resume_at is not None:
             kept = [row for row in _rows(path) if row["step"] < resume_at] if path.exists() else []
             write_atomically(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in kept))
-        self._file = path.open("a", encoding="utf-8")
+        self._path, self._file = path, path.open("a", encoding="utf-8")
 
     def write(self, step: int, **values: Any) -> None:
         """One line: `{"schema": 1, "step": step, ...}`."""
         row = {"schema": SCHEMA, "step": int(step), **plain(values)}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Flush to the disk and close."""
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with naming(self._path), self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
 
     def __enter__(self) -> MetricsWriter:
         return self

@@ -12,7 +12,7 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +52,26 @@ def read_arguments(parse: Callable[[], Parsed]) -> Parsed:
         sys.stderr.write(said.getvalue())
     _check(found, "the path")
     return found
+
+
+@contextlib.contextmanager
+def flags_named(options: Any) -> Iterator[None]:
+    """Make a refusal in the block name the flag: what the library calls `steps` was typed as `--steps`.
+
+    Args:
+        options: what was read, a dataclass (of dataclasses).
+
+    Raises:
+        ValueError: the same error; if it begins with the name of an option, with that of its flag.
+
+    """
+    try:
+        yield
+    except ValueError as error:
+        name = str(error).partition(" ")[0]
+        if type(error) is ValueError and name in set(_names(options)):
+            error.args = (f"--{name.replace('_', '-')}{str(error).removeprefix(name)}",)
+        raise
 
 
 def typed_path(text: str) -> Path:
@@ -99,6 +119,13 @@ def _path(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
         is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda path: [str(path)],
     )
+
+
+def _names(options: Any) -> Iterator[str]:
+    for field in fields(options):
+        yield field.name
+        if is_dataclass(inner := getattr(options, field.name)):
+            yield from _names(inner)
 
 
 def _check(value: Any, name: str) -> None:

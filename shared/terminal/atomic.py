@@ -1,21 +1,56 @@
-"""Files that are whole or absent: written beside their place, flushed to the disk, then renamed."""
+"""Files that are whole or absent: written beside their place, flushed to the disk, then renamed. A write that fails
+says of which file.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+_LONGEST = 50
+"""Characters of a file's name that its scratch file bears: what is added must not make the name too long."""
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
     """Replace `path` by `content` in one step; a kill at any time leaves the old file or the new one.
 
-    Text is written as UTF-8. Folders on the way are made. Returns the path.
+    Text is written as UTF-8, what is no text (a file's name may be none) as an escape. Folders on the way are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: with the name of the file: no space is left, it may not be written, and the like.
+
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    with naming(path):
+        _replace(path, data)
+        _sync_folder(path.parent)
+    return path
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Make a failed system call in the block say which file it was about: the system does not say it of a write.
+
+    Raises:
+        OSError: the same error, of this file.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_LONGEST]}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -27,8 +62,6 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
-    return path
 
 
 def _umask() -> int:

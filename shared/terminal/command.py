@@ -126,7 +126,7 @@ def sentence(error: BaseException) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
 
 
-def refuse_folder(folder: Path) -> None:
+def refuse_folder(folder: Path, flag: str = "--out") -> None:
     """Say beforehand that a folder cannot be made or written in; makes nothing.
 
     Raises:
@@ -135,9 +135,21 @@ def refuse_folder(folder: Path) -> None:
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise ValueError(f"{there} is a file; --out needs a folder there")
+        raise ValueError(f"{there} is a file; {flag} needs a folder there")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{there} may not be written to; name another place with --out")
+        raise ValueError(f"{there} may not be written to; name another place with {flag}")
+
+
+def refuse_file(path: Path, flag: str = "--out") -> None:
+    """Say beforehand that a file cannot be written; makes nothing.
+
+    Raises:
+        ValueError: it is a folder, or what it would lie in is a file or may not be written to.
+
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; {flag} names a file")
+    refuse_folder(path.parent, flag)
 
 
 def plain_warnings() -> Callable[..., None]:
@@ -229,6 +241,7 @@ __all__ = [
     "ending",
     "leave",
     "plain_warnings",
+    "refuse_file",
     "refuse_folder",
     "sentence",
     "when_stopped",

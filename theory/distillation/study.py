@@ -28,9 +28,9 @@ import tyro
 from numpy.typing import NDArray
 
 from shared.measures.perceptron import gradient_factor
-from shared.terminal.arguments import read_arguments
+from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.atomic import write_atomically
-from shared.terminal.command import command
+from shared.terminal.command import command, refuse_folder
 from shared.terminal.printing import Plain, Sheet
 from shared.terminal.progress import Report, reporting
 from theory.distillation.departure import departure, signed_margins, tilt_of_mean
@@ -324,6 +324,7 @@ class Study:
     def run(self) -> None:
         """Distil what is missing and print means over seeds."""
         settings = self.settings()
+        refuse_folder(self.out)
         with reporting(True, f"distilling {len(settings)} sets") as report:
             rows = study(settings, self.out, report)
         columns = {
@@ -349,8 +350,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status: 0, or 2 for a wrong value; all are in `shared.terminal.command`."""
 
     def body() -> None:
-        read_arguments(
+        chosen = read_arguments(
             lambda: tyro.cli(Study, prog="python -m theory.distilled", description=__doc__, args=arguments)
-        ).run()
+        )
+        with flags_named(chosen):
+            chosen.run()
 
     return command(body, "the same command goes on from the distillations that are done")
