@@ -18,7 +18,8 @@ from empirical import networks, synthetic
 from empirical.data.datasets import Dataset, load_recorded
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
-from empirical.evaluation.protocol import CROSS_ARCHITECTURE, Evaluation, NetworkChoice, Protocol, evaluate
+from empirical.evaluation.protocol import CROSS_ARCHITECTURE, Evaluation, Protocol, evaluate
+from empirical.networks.choice import NetworkChoice
 from empirical.runtime.devices import device_named
 from empirical.runtime.heap import keep_freed_memory
 from empirical.synthetic.synthetic_set import BadSyntheticSet, SyntheticSet

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from empirical import networks
 from empirical.data.datasets import load
-from empirical.evaluation.protocol import NetworkChoice
 from empirical.experiment import cost
 from empirical.experiment.experts import (
     TrajectoryMatchingSettings,
@@ -25,6 +24,7 @@ from empirical.experiment.experts import (
 )
 from empirical.experiment.families import names, nearest
 from empirical.experiment.resolve import resolve, with_preset
+from empirical.networks.choice import NetworkChoice
 from empirical.runtime.checkpoint import Lock
 from empirical.runtime.devices import device_named
 from empirical.runtime.heap import keep_freed_memory

@@ -35,7 +35,7 @@ from empirical.experiment.coresets import RANDOM
 from empirical.experiment.cost import LONG
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.experts import experts_command, experts_missing
-from empirical.experiment.families import Method, family_of, method_named, unread
+from empirical.experiment.families import Method, family_of, method_named, recorded_roles, unread
 from empirical.experiment.help import description
 from empirical.experiment.make import make
 from empirical.experiment.resolve import published_coefficient, resolve, with_preset
@@ -300,7 +300,13 @@ def _run(plan: Plan, dataset: Dataset, folder: Path) -> Results:
             for label, evaluation in (finished(own) or _make_and_evaluate(own, name)).items():
                 results.add(label, evaluation)
     if settings.repetitions > 1:
-        write_config(folder, settings, device=str(dataset.device), data=dataset.describe())
+        write_config(
+            folder,
+            settings,
+            roles=recorded_roles(settings),
+            device=str(dataset.device),
+            data=dataset.describe(),
+        )
     if plan.compared and plan.method is not WHOLE:
         results.add(WHOLE.name, _whole(Experiment(settings, dataset, folder, settings.seed)))
     return results

@@ -7,7 +7,6 @@ its own: ``python -m figures compare --help``. ``--plugin FILE`` adds the figure
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from figures.desk import Desk, Effort
 from figures.style import make_writable
 from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.command import command, leave
+from shared.terminal.plugins import load_installed, named_plugins
 from theory.saddle_point.kept import nearest
 
 
@@ -105,17 +105,6 @@ def _listed() -> list[str]:
     return lines
 
 
-def _plugins_first(given: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The files after --plugin, which may bring the command that is asked for, and the rest."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--plugin", action="append", type=Path, default=[])
-    try:
-        found, rest = parser.parse_known_args(given)
-    except argparse.ArgumentError:  # without a file: said by the parser that knows all flags
-        return [], list(given)
-    return found.plugin, rest
-
-
 def parse(given: Sequence[str]) -> registry.Command:
     """What to draw; plugins are loaded first, so that their names are known.
 
@@ -124,9 +113,8 @@ def parse(given: Sequence[str]) -> registry.Command:
         SystemExit: status 2, unknown flag or a value of the wrong type.
 
     """
-    plugins, rest = _plugins_first(list(given))
-    for problem in registry.load_installed():
-        print(f"warning: {problem}", file=sys.stderr)
+    plugins, rest = named_plugins(given)
+    load_installed(registry.ENTRY_POINTS)
     for path in plugins:
         registry.load_plugin(path)
     entry = registry.entries().get(rest[0]) if rest else None

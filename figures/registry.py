@@ -19,18 +19,16 @@ others come from files (`load_plugin`) or from installed packages that name a mo
 from __future__ import annotations
 
 import ast
-import hashlib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module, metadata
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import figures
 from figures.desk import Desk
+from shared.terminal.plugins import load_file
 
 ENTRY_POINTS = "easy_or_hard.figures"
 Draw = Callable[[Desk], list[Path]]
@@ -152,36 +150,9 @@ def load_plugin(path: Path) -> None:
     Raises:
         ValueError: it is no file, cannot be imported, registers nothing, or a name that is taken.
     """
-    path = path.expanduser()
-    if not path.is_file():
-        raise ValueError(f"--plugin {path} is not a file; name a Python file that registers figures")
-    module = "figures_plugin_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    if module in sys.modules:
-        return
-    spec = spec_from_file_location(module, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"--plugin {path} is not a Python file; its name must end in .py")
-    loaded = module_from_spec(spec)
-    sys.modules[module] = loaded
-    try:
-        spec.loader.exec_module(loaded)
-    except Exception as error:
-        del sys.modules[module]
-        raise ValueError(f"--plugin {path} cannot be used: {type(error).__name__}: {error}") from error
+    module = load_file(path.expanduser())
     if not any(entry.module == module for entry in _registered.values()):
         raise ValueError(f"--plugin {path} registers no figure: decorate a function with figures.registry.figure")
-
-
-@cache
-def load_installed() -> tuple[str, ...]:
-    """Imports the modules that installed packages name; sentences on those that cannot be."""
-    problems = []
-    for point in metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            point.load()
-        except Exception as error:
-            problems.append(f"figures of {point.value} are left out: {type(error).__name__}: {error}")
-    return tuple(problems)
 
 
 @cache

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import torch
 
 from empirical.data.datasets import Dataset
-from empirical.evaluation.protocol import NetworkChoice, fresh_networks
+from empirical.evaluation.protocol import fresh_networks
+from empirical.networks.choice import NetworkChoice
 from empirical.runtime.seeds import derived_seed, generator
 from empirical.synthetic.synthetic_set import SyntheticSet
 from empirical.training import sgd as training

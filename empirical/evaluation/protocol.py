@@ -11,8 +11,8 @@ Two spreads are kept apart: over evaluation networks, and over distillations (`S
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,7 @@ from empirical import networks
 from empirical.data.augmentation import SiameseAugmentation, Strategy, parse_strategy
 from empirical.data.condensation_augmentation import WITH_BATCH_NORM, CondensationAugmentation
 from empirical.data.datasets import Dataset, Split
+from empirical.networks.choice import NetworkChoice
 from empirical.runtime.seeds import generator
 from empirical.synthetic.synthetic_set import SyntheticSet
 from empirical.training import prediction
@@ -109,14 +110,6 @@ class Evaluation:
     def describe(self) -> dict[str, Any]:
         """For a record."""
         return {**asdict(self), "mean": self.mean, "std": self.std, "n": len(self.accuracies)}
-
-
-@dataclass(frozen=True)
-class NetworkChoice:
-    """An evaluation network: a registered name and its variant."""
-
-    name: str = "convnet"
-    variant: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fresh_networks(

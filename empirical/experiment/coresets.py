@@ -21,6 +21,7 @@ from empirical.networks.cost import Cost
 from empirical.runtime.seeds import generator
 from empirical.settings.settings import Resolved
 from empirical.synthetic.synthetic_set import SyntheticSet
+from shared.records.roles import CORESET
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Choice:
 class CoresetFamily(Family):
     """See the module."""
 
-    name = "coreset"
+    name = CORESET
     tags = frozenset({"set", "coreset"})
 
     def own_tags(self, method: Method) -> frozenset[str]:

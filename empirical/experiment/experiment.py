@@ -13,7 +13,8 @@ from empirical.data.datasets import Dataset
 from empirical.distillation.loop import Distillation, Measurement, Probe, Schedule, Step
 from empirical.distillation.method import Method
 from empirical.evaluation.difficulty_probe import DifficultyProbe
-from empirical.evaluation.protocol import NetworkChoice, Protocol
+from empirical.evaluation.protocol import Protocol
+from empirical.networks.choice import NetworkChoice
 from empirical.runtime.seeds import generator
 from empirical.settings.identity import identity
 from empirical.settings.settings import Distilled, Resolved, narrowed

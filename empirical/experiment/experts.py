@@ -10,9 +10,9 @@ import torch
 
 from empirical.data.datasets import Dataset
 from empirical.data.whitening import EPSILON, Whitening
-from empirical.evaluation.protocol import NetworkChoice
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of, method_named
+from empirical.networks.choice import NetworkChoice
 from empirical.runtime.checkpoint import Lock
 from empirical.runtime.seeds import derived_seed
 from empirical.settings.settings import Distilled, Resolved

@@ -22,6 +22,7 @@ from empirical.settings.presets import coefficient, presets
 from empirical.settings.roles import Role, flag, numbered, typed_flags
 from empirical.settings.settings import Resolved, Settings
 from empirical.synthetic.synthetic_set import SyntheticSet
+from shared.records.roles import OTHER, Roles
 
 
 def nearest(what: str, name: str, choices: Iterable[str]) -> ValueError:
@@ -51,7 +52,7 @@ class Family(ABC):
     """Methods that are made alike.
 
     Attributes:
-        name: what records call it.
+        name: what records call it: one of those in `shared.records.roles`.
         tags: of all its methods; settings name them in `Role.read_by`. `distilled`: images are learnt, so that a
             correction has a place; `set`: a set is made and judged.
         resolved: type of its resolved settings.
@@ -60,7 +61,7 @@ class Family(ABC):
 
     """
 
-    name: str = "other"
+    name: str = OTHER
     tags: frozenset[str] = frozenset({"set"})
     resolved: type[Resolved] = Resolved
     judged_along: bool = False
@@ -200,6 +201,19 @@ def method_named(name: str) -> Method:
 def family_of(settings: Settings) -> Family:
     """Of the settings' method."""
     return method_named(settings.method).family
+
+
+def recorded_roles(settings: Resolved) -> Roles:
+    """What a run's record says of its own settings, so that runs are compared without knowing any flag."""
+    method = method_named(settings.method)
+    tags = (settings.tags | method.tags) - {"comparison"}  # what is evaluated beside is a run of its own
+    free, unread = [], []
+    for name, _, role in numbered(settings, dotted=True):
+        if role.compared:
+            free.append(name)
+        if not method.reads(role) or (role.needs and not tags & set(role.needs)):
+            unread.append(name)
+    return Roles(tuple(free), tuple(unread), method.family.name)
 
 
 def unread(arguments: Iterable[str], runs: Sequence[Settings]) -> list[str]:

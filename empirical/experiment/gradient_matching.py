@@ -34,6 +34,7 @@ from empirical.networks.cost import Cost, measure
 from empirical.settings.settings import Distilled, Resolved, Settings, narrowed
 from empirical.synthetic.synthetic_set import SyntheticSet
 from empirical.training.sgd import COMPILE_FROM_FLOP
+from shared.records.roles import GRADIENT
 
 SECOND_ORDER = 3
 """Arithmetic of a gradient's gradient over that of a gradient (forward and backward)."""
@@ -79,7 +80,7 @@ class GradientMatchingSettings(Distilled):
 class GradientMatchingFamily(Family):
     """See the module."""
 
-    name = "gradient"
+    name = GRADIENT
     tags = frozenset({"set", "distilled", "gradient"})
     resolved = GradientMatchingSettings
 

@@ -11,7 +11,7 @@ from empirical.distillation.loop import Diverged
 from empirical.distillation.together import Outcome
 from empirical.evaluation.protocol import stored_recipe
 from empirical.experiment.experiment import Experiment, correction_of
-from empirical.experiment.families import family_of
+from empirical.experiment.families import family_of, recorded_roles
 from empirical.settings.identity import identity
 from empirical.synthetic.export import to_picture
 from empirical.synthetic.synthetic_set import SyntheticSet
@@ -22,6 +22,7 @@ def _write_config(experiment: Experiment) -> None:
     write_config(
         experiment.folder,
         experiment.settings,
+        roles=recorded_roles(experiment.settings),
         seed=experiment.seed,
         device={"name": str(experiment.dataset.device), "threads": torch.get_num_threads()},
         data=experiment.dataset.describe(),

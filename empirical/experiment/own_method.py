@@ -26,6 +26,7 @@ from empirical.experiment.gradient_matching import SECOND_ORDER, GradientMatchin
 from empirical.networks.cost import Cost
 from empirical.settings.settings import Resolved, Settings, narrowed
 from empirical.synthetic.synthetic_set import SyntheticSet
+from shared.records.roles import OTHER
 
 Maker = Callable[[Experiment], matched.Method]
 
@@ -49,7 +50,7 @@ class OwnMethod:
 class OwnFamily(Family):
     """See the module."""
 
-    name = "own"
+    name = OTHER
     tags = frozenset({"set", "distilled", "gradient", "contrastive"})
     resolved = GradientMatchingSettings
 

@@ -40,6 +40,7 @@ from empirical.trajectory_matching.selection import selected_start, with_logits
 from empirical.trajectory_matching.snapshot_probe import SnapshotProbe
 from empirical.trajectory_matching.student import Chunked, Eager, Student, TrainingLoss
 from shared.records import metric_names as metric
+from shared.records.roles import TRAJECTORY
 
 PUBLISHED_HOLD_OUT = 0.02
 """Share of the training images that chooses among the evaluation points."""
@@ -66,7 +67,7 @@ class MethodSettings:
 class TrajectoryMatchingFamily(Family):
     """See the module."""
 
-    name = "trajectory"
+    name = TRAJECTORY
     tags = frozenset({"set", "distilled", "trajectory"})
     resolved = TrajectoryMatchingSettings
     judged_along = True

@@ -8,12 +8,13 @@ from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import Family, Method, Work
 from empirical.networks.cost import Cost
 from empirical.settings.settings import Resolved
+from shared.records.roles import CORESET
 
 
 class WholeFamily(Family):
     """See the module; it has no images a class and no set to judge."""
 
-    name = "whole"
+    name = CORESET
     tags = frozenset({"whole"})
 
     def make(self, experiment: Experiment) -> None:

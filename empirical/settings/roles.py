@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 KEY = "role"
@@ -116,25 +116,29 @@ def setting(
     return field(default=default, metadata={KEY: role})
 
 
-def role_of(own: Field[Any]) -> Role:
-    """Of a field; one without a role counts for everything."""
-    found = own.metadata.get(KEY)
-    return found if isinstance(found, Role) else Role()
+def roles(settings: type) -> dict[str, Role]:
+    """Name -> role of the fields of a dataclass, without those of nested ones.
+
+    A class that narrows a field (resolved settings do) need not say its role again; a field of no role counts for
+    everything.
+    """
+    found = {}
+    for f in fields(settings):
+        stated = (k.__dataclass_fields__.get(f.name) for k in settings.__mro__ if is_dataclass(k))
+        found[f.name] = next((own.metadata[KEY] for own in stated if own is not None and KEY in own.metadata), Role())
+    return found
 
 
-def roles(settings: Any) -> dict[str, Role]:
-    """Name -> role of the fields of a dataclass (or an instance), without those of nested ones."""
-    return {f.name: role_of(f) for f in fields(settings)}
-
-
-def numbered(settings: Any) -> Iterator[tuple[str, Any, Role]]:
-    """(name, value, role) of every setting, nested ones included."""
+def numbered(settings: Any, dotted: bool = False) -> Iterator[tuple[str, Any, Role]]:
+    """(name, value, role) of every setting, nested ones included; `dotted` names those as `trajectory.experts`."""
+    own = roles(type(settings))
     for f in fields(settings):
         value = getattr(settings, f.name)
         if is_dataclass(value):
-            yield from numbered(value)
+            for name, nested, role in numbered(value, dotted):
+                yield f"{f.name}.{name}" if dotted else name, nested, role
         else:
-            yield f.name, value, role_of(f)
+            yield f.name, value, own[f.name]
 
 
 def flag(name: str) -> str:

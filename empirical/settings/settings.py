@@ -25,7 +25,7 @@ NETWORK_VARIANT = ("width", "depth", "activation", "norm", "pooling")
 
 _LEARNT = ("distilled",)
 _GRADIENT = ("gradient",)
-_CORRECTION = ("correction",)
+_CORRECTION = ("correction", "comparison")  # a comparison adds the corrected run
 _SCHEDULE = ("schedule",)
 _SET = ("set",)
 _WHOLE = ("whole", "comparison")
@@ -104,7 +104,7 @@ class Settings:
         resume: go on with the run in that folder.
         dry_run: print settings and cost, and stop.
         quiet: no progress.
-        plugin: Python files that register methods, networks, data sets or augmentations; see shared.terminal.plugins.
+        plugin: a Python file that registers methods, networks, data sets or augmentations; may be given several times.
         trajectory: what only trajectory matching needs.
 
     """
@@ -173,7 +173,7 @@ class Settings:
     resume: bool = setting(False, makes=False, axis=True, compared=True)
     dry_run: bool = setting(False, makes=False, compared=True)
     quiet: bool = setting(False, makes=False, compared=True)
-    plugin: tuple[Path, ...] = setting((), makes=False, compared=True)
+    plugin: tyro.conf.UseAppendAction[tuple[Path, ...]] = setting((), makes=False, compared=True)
     trajectory: Annotated[TrajectorySettings, tyro.conf.arg(name="")] = field(default_factory=TrajectorySettings)
 
     @property
@@ -188,7 +188,7 @@ class Settings:
         found = {"comparison"} if self.compare else set()
         if self.asdc is not None:
             found |= {"correction", "schedule"}
-        if self.sdc is not None or self.compare:  # a comparison adds the corrected run
+        if self.sdc is not None:
             found.add("correction")
         return frozenset(found)
 

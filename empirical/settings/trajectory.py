@@ -68,7 +68,7 @@ class TrajectorySettings:
     gradient: Literal["exact", "frozen"] | None = setting(None, read_by=_ALL)
     legacy_half_gradient: bool = setting(False, read_by=_ALL)
     teacher_label: bool = setting(False, read_by=_ALL)
-    sdc_steps: Literal["all", "first", "last"] = setting("all", read_by=_ALL, needs=("correction",))
+    sdc_steps: Literal["all", "first", "last"] = setting("all", read_by=_ALL, needs=("correction", "comparison"))
     zca: bool | None = setting(None, read_by=_ALL)
     eval_it: int | None = setting(None, read_by=_ALL, least=1, most=COUNT)
     experts: Path | None = setting(None, read_by=_ALL, makes=False, compared=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from empirical.experiment.families import recorded_roles
 from empirical.sweep.cells import Cell, has_ipc
 from shared.comparison.grid import write_csv
 from shared.comparison.run_grid import measurements_of
@@ -115,7 +116,7 @@ def refuse_other_settings(root: Path, cells: Sequence[Cell]) -> None:
         run = read(folder)
         for cell in wanted.get(cell_of(run.settings), {}).values():
             there = run.config.get("data", {}).get("fingerprint", cell.fingerprint)
-            differ = disagreement(run.settings, plain(cell.settings), (run.roles, None))
+            differ = disagreement(run.settings, plain(cell.settings), (run.roles, recorded_roles(cell.settings)))
             if differ is None and there != cell.fingerprint:
                 differ = "the data", there, cell.fingerprint
             if differ:

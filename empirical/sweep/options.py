@@ -16,7 +16,7 @@ import tyro
 from empirical.experiment.families import method_named, nearest
 from empirical.experiment.help import description
 from empirical.experiment.resolve import with_preset
-from empirical.settings.roles import role_of
+from empirical.settings.roles import roles
 from empirical.settings.settings import PUBLISHED, Settings
 from shared.terminal.arguments import read_arguments
 from shared.terminal.plugins import load_plugins
@@ -95,7 +95,7 @@ def _default(own: Field[Any]) -> Any:
 def _common() -> type:
     """The settings of a single run without those that are swept."""
     hints = get_type_hints(Settings)
-    kept = [(f.name, hints[f.name], _default(f)) for f in fields(Settings) if not role_of(f).axis]
+    kept = [(f.name, hints[f.name], _default(f)) for f in fields(Settings) if not roles(Settings)[f.name].axis]
     made = make_dataclass("Common", kept, frozen=True)
     made.__doc__ = Settings.__doc__
     return made

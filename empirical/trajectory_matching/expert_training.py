@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from empirical import networks
 from empirical.data.augmentation import SiameseAugmentation, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.evaluation.protocol import NetworkChoice
 from empirical.networks import Functional
+from empirical.networks.choice import NetworkChoice
 from empirical.networks.cost import measure
 from empirical.runtime import checkpoint
 from empirical.runtime.seeds import generator

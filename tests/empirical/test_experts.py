@@ -11,9 +11,9 @@ from empirical.data.datasets import load
 from empirical.distillation.loop import Distillation, Diverged, Step, distil
 from empirical.distillation.method import Matched, StepFailed
 from empirical.evaluation.evaluation_points import scores, skipped_share
-from empirical.evaluation.protocol import NetworkChoice
 from empirical.experiment.families import names
 from empirical.experiment.resolve import resolve, with_preset
+from empirical.networks.choice import NetworkChoice
 from empirical.settings.identity import identity
 from empirical.settings.settings import Settings
 from empirical.settings.trajectory_presets import row

@@ -18,11 +18,11 @@ import pytest
 
 import theory
 from empirical.data.datasets import load, load_recorded
-from empirical.evaluation.protocol import NetworkChoice
 from empirical.experiment.experts import TrajectoryMatchingSettings, expert_folder, expert_recipe
 from empirical.experiment.families import family_of
 from empirical.experiment.resolve import resolve, with_preset
 from empirical.experiment.resuming import run_identity
+from empirical.networks.choice import NetworkChoice
 from empirical.settings.identity import identity
 from empirical.settings.settings import Settings
 from empirical.settings.trajectory import TrajectorySettings

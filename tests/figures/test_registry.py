@@ -11,6 +11,7 @@ import pytest
 from figures import registry
 from figures.__main__ import main
 from figures.desk import Desk
+from shared.terminal import plugins
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLE = ROOT / "examples" / "figure_of_your_own.py"
@@ -81,16 +82,14 @@ def test_an_installed_package_brings_figures_by_an_entry_point(plugin, monkeypat
         metadata.EntryPoint("ours", "plugin", registry.ENTRY_POINTS),
         metadata.EntryPoint("broken", "no_such_module", registry.ENTRY_POINTS),
     ]
-    monkeypatch.setattr(registry.metadata, "entry_points", lambda group: points)
-    registry.load_installed.cache_clear()
+    monkeypatch.setattr(plugins.metadata, "entry_points", lambda group: points)
     try:
         assert main(["--list"]) == 0
     finally:
-        registry.load_installed.cache_clear()
         sys.modules.pop("plugin", None)
     captured = capsys.readouterr()
     assert "mine" in captured.out
-    assert captured.err.count("\n") == 1 and "figures of no_such_module are left out" in captured.err
+    assert captured.err.count("\n") == 1 and "the plugin no_such_module is left out" in captured.err
 
 
 @pytest.mark.parametrize(
