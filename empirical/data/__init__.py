@@ -2,6 +2,7 @@
 
 from empirical.data import digits, published, tiny_imagenet  # which register themselves, in this order
 from empirical.data.augmentation import register as register_augmentation
+from empirical.data.picture_folder import PictureFolders
 from empirical.data.preprocessing import Normalisation
 from empirical.data.registry import DatasetSpec
 from empirical.data.registry import add as add_dataset
@@ -12,6 +13,7 @@ __all__ = [
     "DatasetSpec",
     "Normalisation",
     "NpzPair",
+    "PictureFolders",
     "Source",
     "add_dataset",
     "digits",

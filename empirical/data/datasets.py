@@ -26,7 +26,7 @@ from empirical.data.arrays import Arrays, fingerprint
 from empirical.data.errors import CorruptData, DataError, MissingData, UnknownDataset
 from empirical.data.locate import expanded, locate
 from empirical.data.preprocessing import Normalisation, Preprocessing, to_pixels
-from empirical.data.registry import DEFAULT, SPECS, is_path
+from empirical.data.registry import DEFAULT, SPECS, find
 from empirical.data.stratified import held_out, subset
 
 __all__ = [
@@ -240,13 +240,10 @@ def load_recorded(
 
     """
     name, place = described["name"], described.get("place")
-    if is_path(name) and data_root is not None:
-        name = _below(expanded(data_root), name)
-    elif data_root is None and place is not None:
-        if is_path(name) or SPECS.find(name) is None:
-            name = place if _exists(place) else name
-        elif Path(place).is_dir():
-            data_root = place
+    if find(name) is None:  # files of the user's
+        name = _below(expanded(data_root), name) if data_root is not None else _still_there(place, name)
+    elif data_root is None and place is not None and Path(place).is_dir():
+        data_root = place
     asked, sizes = described.get("train_images"), described.get("sizes", {})
     taken = sizes.get("train", 0) + sizes.get("validation", 0)
     found = _loaded(
@@ -260,6 +257,11 @@ def load_recorded(
         rounded=asked is not None and bool(sizes) and taken != asked,
     )
     return replace(found, name=described["name"])
+
+
+def _still_there(place: str | None, name: str) -> str:
+    """The recorded place of files, else what was typed then."""
+    return place if place is not None and _exists(place) else name
 
 
 def _below(root: Path, path: str) -> str:

@@ -21,6 +21,10 @@ class CorruptData(DataError):  # noqa: N818
     """A file is there but is truncated, altered, or not what its name promises."""
 
 
+class TooLarge(DataError):  # noqa: N818
+    """What is asked for does not fit into memory; said before any is taken."""
+
+
 class UnknownDataset(ValueError):  # noqa: N818
     """No data set of that name, and no file pair at that path."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from empirical.data.errors import CorruptData
+from empirical.data.errors import TooLarge
 
 
 def free_bytes() -> float:
@@ -17,11 +17,13 @@ def free_bytes() -> float:
         return math.inf
 
 
-def refuse_too_large(needed: float, where: str) -> None:
-    """Raise `CorruptData` if `needed` bytes are more than are free."""
+def refuse_too_large(
+    needed: float, where: str, cure: str = "fewer or smaller images", error: type[Exception] = TooLarge
+) -> None:
+    """Raise `error` if `needed` bytes are more than are free; `cure` is what takes less."""
     free = free_bytes()
     if needed > free:
-        raise CorruptData(
-            f"{where}: these data take {needed / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are free: "
-            "take fewer or smaller images, or a machine with more memory"
+        raise error(
+            f"{where}: this takes {needed / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are free: take {cure}, or a "
+            "machine with more memory"
         )

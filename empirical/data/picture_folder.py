@@ -12,6 +12,7 @@ endings are passed over.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,10 @@ def _parted(whole: Arrays, classes: list[str], folder: Path) -> tuple[Arrays, Ar
             f"{folder}: class {classes[int(sizes.argmin())]} has one picture, of which none can be held out as test; "
             f"put the training pictures into {folder / 'train'} and test pictures into {folder / 'test'}"
         )
+    warnings.warn(
+        f"{folder}: no test pictures beside these; one in five of each class is taken out as test, always the same",
+        stacklevel=2,
+    )
     mask = held_out(whole.labels, TEST_SHARE, _SPLIT_SEED)
     return (
         Arrays(whole.images[~mask], whole.labels[~mask]),

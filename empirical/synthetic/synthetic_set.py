@@ -12,10 +12,11 @@ JSON: preprocessing, augmentation, schedule, network, class names; nobody needs 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +24,7 @@ from safetensors.torch import save as serialise
 from torch import Generator, Tensor
 
 from empirical.data.datasets import Dataset
+from empirical.data.memory import refuse_too_large
 from empirical.data.preprocessing import Normalisation, Preprocessing, to_uint8
 from shared.records.records import plain
 from shared.terminal.atomic import write_atomically
@@ -145,8 +147,16 @@ def from_noise(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> SyntheticSet:
-    """Standard normal images, `ipc` a class, sorted by class; drawn where the generator is."""
+    """Standard normal images, `ipc` a class, sorted by class; drawn where the generator is.
+
+    Raises:
+        ValueError: `ipc` is below 1, or the images do not fit into memory.
+
+    """
     _check_ipc(ipc)
+    if generator.device.type == "cpu":
+        needed = classes * ipc * math.prod(shape) * dtype.itemsize
+        refuse_too_large(needed, f"{ipc} images a class", "fewer images a class (--ipc)", ValueError)
     images = torch.randn(classes * ipc, *shape, generator=generator, device=generator.device, dtype=dtype)
     return SyntheticSet(images.to(device), _sorted_labels(classes, ipc, device), classes)
 
@@ -281,7 +291,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
 def _decoded(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> SyntheticSet:
     """The set that a file's header and tensors describe; KeyError or ValueError if they do not."""
     kind, recipe = header["label_kind"], json.loads(header["recipe"])
-    if kind not in ("hard", "logits", "probabilities"):
+    if kind not in get_args(LabelKind):
         raise ValueError(f"unknown kind of labels {kind!r}")
     if not isinstance(recipe, dict):
         raise ValueError("the recipe is no table of values")
@@ -289,7 +299,7 @@ def _decoded(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Synthe
         images=tensors["images"],
         labels=tensors["labels"],
         classes=int(header["classes"]),
-        label_kind=cast(Literal["hard", "logits", "probabilities"], kind),
+        label_kind=cast(LabelKind, kind),
         learning_rate=tensors.get("learning_rate"),
         recipe=recipe,
         pixels=tensors.get("pixels"),

@@ -12,6 +12,7 @@ import pytest
 
 from empirical.data import memory
 from empirical.data.datasets import CorruptData, load
+from empirical.data.errors import TooLarge
 from empirical.data.npz import read_npz
 
 
@@ -75,7 +76,7 @@ def test_what_inflates_beyond_free_memory_is_refused_unread(tmp_path: Path, monk
     monkeypatch.setattr(memory, "free_bytes", lambda: 5e6)
     tracemalloc.start()
     try:
-        with pytest.raises(CorruptData, match=r"take 0\.06 GB of memory and 0\.005 GB are free"):
+        with pytest.raises(TooLarge, match=r"takes 0\.06 GB of memory and 0\.005 GB are free"):
             read_npz(path)
         assert tracemalloc.get_traced_memory()[1] < 10**6
     finally:

@@ -181,6 +181,7 @@ def test_another_set_of_that_name_nearer_by_is_not_taken_for_the_recorded_one(
     monkeypatch.chdir(here / "other")
     assert load_recorded(described).fingerprint == described["fingerprint"]
     assert load_recorded(described).name == "mine"
+    assert load_recorded(described, data_root=here).fingerprint == described["fingerprint"]
 
 
 def test_the_bundled_digits_have_no_place() -> None:

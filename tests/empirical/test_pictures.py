@@ -58,9 +58,11 @@ def test_common_layouts_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert load("mine", data_root=tmp_path).fingerprint == data.fingerprint
 
 
+@pytest.mark.filterwarnings("ignore:.*one in five")
 def test_classes_without_halves_are_parted_once_and_for_all(tmp_path: Path) -> None:
     tree(tmp_path / "mine", each=10)
-    data = load(str(tmp_path / "mine"))
+    with pytest.warns(UserWarning, match="one in five of each class is taken out as test"):
+        data = load(str(tmp_path / "mine"))
     assert (data.train.class_sizes, data.test.class_sizes) == ((8, 8, 8), (2, 2, 2))
     assert "one picture in five of each class is test" in data.source
     assert load(str(tmp_path / "mine"), seed=5).fingerprint == data.fingerprint
@@ -180,6 +182,7 @@ def test_what_export_writes_is_read_back(tmp_path: Path, layout: str, colour: bo
     assert data.class_names == tuple(names)
 
 
+@pytest.mark.filterwarnings("ignore:.*one in five")
 def test_a_folder_that_export_wrote_is_a_data_set_alone(tmp_path: Path) -> None:
     made = exported(3, 10, ["a", "b", "c"], False)
     export(made, tmp_path / "mine")

@@ -49,6 +49,12 @@ def test_noise_start_is_standard_normal_and_seeded(digits: Dataset) -> None:
     assert torch.equal(made.images, synthetic.initialise("noise", digits, 20, generator(1)).images)
 
 
+@pytest.mark.parametrize("ipc", [10**8, 10**12, 10**30])
+def test_noise_that_no_memory_holds_is_refused_before_it_is_drawn(digits: Dataset, ipc: int) -> None:
+    with pytest.raises(ValueError, match=r"images a class: .* GB are free: take fewer images a class \(--ipc\)"):
+        synthetic.initialise("noise", digits, ipc, generator())
+
+
 def test_bad_starts_are_refused(digits: Dataset) -> None:
     with pytest.raises(ValueError, match="training images"):
         real(digits, 5000)

@@ -60,3 +60,9 @@ def test_measured_constants_are_those_of_all_pixels() -> None:
     expected = pixels.std((0, 2, 3), correction=0)
     torch.testing.assert_close(torch.tensor(found.std, dtype=torch.float64), expected)
     assert Normalisation.from_description(found.describe()) == found
+
+
+@pytest.mark.parametrize("shape", [(3, 512, 512), (1, 1024, 1024)])
+def test_a_covariance_that_no_memory_holds_is_refused_before_it_is_made(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=r"whitening \[.*\] images: .* smaller images, or no whitening"):
+        Whitening.fit(torch.zeros(2, *shape, dtype=torch.uint8))
