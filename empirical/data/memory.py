@@ -24,6 +24,6 @@ def refuse_too_large(
     free = free_bytes()
     if needed > free:
         raise error(
-            f"{where}: this takes {needed / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are free: take {cure}, or a "
+            f"{where}: this takes {min(needed, 10**300) / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are free: take {cure}, or a "
             "machine with more memory"
         )

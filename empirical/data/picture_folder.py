@@ -5,12 +5,13 @@
     ROOT/CLASS/*.png          one picture in five of each class, chosen once and for all, is test
 
 Classes are in alphabetical order of their folders, in numerical order where all names are numbers; folders that
-`empirical.synthetic.export` wrote (`00_name`) give their names back. Pictures may lie deeper; hidden files and other
-endings are passed over.
+`empirical.synthetic.export` wrote (`00_name`) give their names back. Pictures may lie up to two levels deeper; hidden
+files and other endings are passed over.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -21,10 +22,12 @@ import numpy as np
 
 from empirical.data.arrays import Arrays, Pair, checked
 from empirical.data.errors import CorruptData, decoding
-from empirical.data.pictures import common_size, decode, heads, is_picture
+from empirical.data.pictures import ENDINGS, common_size, decode, heads, is_picture
 from empirical.data.sources import Source
 from empirical.data.stratified import held_out
 
+DEPTH = 2
+"""Levels below a class's folder in which pictures are looked for; a whole disk is not walked through by mistake."""
 _TEST_NAMES = ("test", "val", "valid", "validation")
 TEST_SHARE = 1 / 5
 _SPLIT_SEED = 1797
@@ -63,6 +66,7 @@ class PictureFolders(Source):
             raise CorruptData(f"{self.where(root)}: no folders of pictures, one a class")
         folders = [folder for folder in found if folder is not None]
         classes = _class_folders(folders[0])
+        _refuse_bare(folders[0], classes)
         paths, labels = _listed(folders[0], classes)
         tests, test_labels = _listed(folders[1], classes) if len(folders) > 1 else ([], [])
         everything = [*paths, *tests]
@@ -93,6 +97,17 @@ def _class_folders(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (int(name) if numbers else 0, name))
 
 
+def _refuse_bare(folder: Path, classes: list[str]) -> None:
+    """A class whose pictures are not found would be missed without a word."""
+    folders = sorted(f.name for f in folder.iterdir() if f.is_dir() and f.name[0] != "." and f.name != "__MACOSX")
+    for name in folders:
+        if name not in classes:
+            raise CorruptData(
+                f"{folder / name}: no pictures in this class's folder ({', '.join(ENDINGS)}, at most {DEPTH} levels "
+                "deeper); put them there, or move the folder away"
+            )
+
+
 def _listed(folder: Path, classes: list[str]) -> tuple[list[Path], list[int]]:
     """Every picture with its label, class by class, in alphabetical order."""
     strange = sorted(set(_class_folders(folder)) - set(classes))
@@ -111,11 +126,19 @@ def _listed(folder: Path, classes: list[str]) -> tuple[list[Path], list[int]]:
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
-    """Those in and below a class's folder; nothing hidden."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder.parent).parts)
-        if is_picture(path) and not hidden:
-            yield path
+    """Those in a class's folder and up to `DEPTH` levels below it; nothing hidden."""
+    if folder.name.startswith("."):
+        return
+    for place, inner, files in os.walk(folder, onerror=_refuse_unreadable):
+        deep = len(Path(place).relative_to(folder).parts) >= DEPTH
+        inner[:] = [] if deep else sorted(name for name in inner if not name.startswith("."))
+        yield from (path for name in files if is_picture(path := Path(place, name)))
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    """A class must not be missed because its folder may not be read; what has just gone is no loss."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _parted(whole: Arrays, classes: list[str], folder: Path) -> tuple[Arrays, Arrays]:

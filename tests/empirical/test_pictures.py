@@ -120,11 +120,24 @@ def test_pictures_may_be_wide_lie_deeper_and_have_company(tmp_path: Path) -> Non
     for split in ("train", "test"):
         tree(tmp_path / "mine" / split, side=(20, 8))
         picture(tmp_path / "mine" / split / "cat" / "images" / "x.png", 7, side=(20, 8))
-        for other in ("cat/notes.txt", "cat/Thumbs.db", "cat/._0.png", ".cache/0.png", "__MACOSX/._0.png", "no/.keep"):
+        for other in ("cat/notes.txt", "cat/Thumbs.db", "cat/._0.png", ".cache/0.png", "__MACOSX/._0.png"):
             (tmp_path / "mine" / split / other).parent.mkdir(exist_ok=True)
             (tmp_path / "mine" / split / other).write_bytes(b"no picture")
     data = load(str(tmp_path / "mine"))
     assert data.shape == (1, 8, 20) and data.train.class_sizes == (3, 2, 2)
+
+
+@pytest.mark.parametrize("content", [None, "notes.txt", "film.gif", ".hidden.png", "a/b/c/deep.png"])
+def test_a_class_without_pictures_is_not_missed_without_a_word(tmp_path: Path, content: str | None) -> None:
+    for split in ("train", "test"):
+        tree(tmp_path / "mine" / split)
+    bare = tmp_path / "mine" / "train" / "fox"
+    bare.mkdir()
+    if content is not None:
+        (bare / content).parent.mkdir(parents=True, exist_ok=True)
+        (bare / content).write_bytes(b"x")
+    with pytest.raises(CorruptData, match=r"train/fox: no pictures in this class's folder \(\.png"):
+        load(str(tmp_path / "mine"))
 
 
 def test_mixed_sizes_are_one_sentence_with_a_picture_of_each(tmp_path: Path) -> None:
