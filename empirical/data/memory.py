@@ -23,7 +23,8 @@ def refuse_too_large(
     """Raise `error` if `needed` bytes are more than are free; `cure` is what takes less."""
     free = free_bytes()
     if needed > free:
+        wanted, there = (min(size, 10**300) / 1e9 for size in (needed, free))
         raise error(
-            f"{where}: this takes {min(needed, 10**300) / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are free: take {cure}, or a "
-            "machine with more memory"
+            f"{where}: this takes {wanted:.3g} GB of memory and {there:.3g} GB are free: take {cure}, "
+            "or a machine with more memory"
         )
