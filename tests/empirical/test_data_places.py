@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from empirical.config import table_name
 
 from empirical import evaluate, run, synthetic
 from empirical.data.datasets import CorruptData, MissingData, UnknownDataset, load, load_recorded
 from empirical.data.registry import find, is_path
+from empirical.settings.presets import table_name
 
 TINY = [
     *("--method", "random", "--preset", "laptop", "--width", "4", "--depth", "1", "--no-compare", "--quiet"),

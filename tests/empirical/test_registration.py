@@ -9,7 +9,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from empirical.config import table_name
 
 from empirical import evaluate, networks, run
 from empirical.data import DatasetSpec, Normalisation, NpzPair, add_dataset, register_augmentation, register_dataset
@@ -20,6 +19,7 @@ from empirical.data.published import _MNIST
 from empirical.data.registry import SPECS, find
 from empirical.networks.registry import _factories
 from empirical.runtime.registry import Registry
+from empirical.settings.presets import table_name
 from empirical.sweep import __main__ as sweep
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data_of_your_own.py"

@@ -16,6 +16,7 @@ from empirical import synthetic
 from empirical.data.datasets import Dataset, load
 from empirical.data.whitening import Whitening
 from empirical.synthetic.export import export
+from empirical.synthetic.synthetic_set import FORMAT
 from empirical.synthetic.synthetic_set import BadSyntheticSet, SyntheticSet
 
 
@@ -181,7 +182,7 @@ ODD: dict[str, tuple[dict[str, torch.Tensor], dict[str, str], str]] = {
 def test_a_file_whose_labels_are_no_classes_is_one_sentence(tmp_path: Path, case: str) -> None:
     tensors, header, message = ODD[case]
     content = {"images": torch.zeros(10, 1, 4, 4), "labels": torch.arange(10), **tensors}
-    known = {"format": synthetic.FORMAT, "schema": "1", "classes": "10", "label_kind": "hard", "recipe": "{}"}
+    known = {"format": FORMAT, "schema": "1", "classes": "10", "label_kind": "hard", "recipe": "{}"}
     save_file(content, tmp_path / "set.safetensors", {**known, **header})
     with pytest.raises(BadSyntheticSet) as caught:
         synthetic.load(tmp_path / "set.safetensors")
@@ -192,7 +193,7 @@ def test_a_file_whose_labels_are_no_classes_is_one_sentence(tmp_path: Path, case
 @pytest.mark.parametrize("absent", ["images", "labels", "classes", "label_kind", "recipe"])
 def test_what_a_file_lacks_is_named(tmp_path: Path, absent: str) -> None:
     tensors = {"images": torch.zeros(10, 1, 4, 4), "labels": torch.arange(10)}
-    known = {"format": synthetic.FORMAT, "schema": "1", "classes": "10", "label_kind": "hard", "recipe": "{}"}
+    known = {"format": FORMAT, "schema": "1", "classes": "10", "label_kind": "hard", "recipe": "{}"}
     tensors.pop(absent, None)
     known.pop(absent, None)
     save_file(tensors, tmp_path / "set.safetensors", known)
