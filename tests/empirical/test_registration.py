@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from empirical.networks.registry import _factories
 from empirical.runtime.registry import Registry
 from empirical.settings.presets import table_name
 from empirical.sweep import __main__ as sweep
+from shared.terminal.plugins import VARIABLE
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data_of_your_own.py"
 SMALL = [
@@ -30,11 +32,14 @@ SMALL = [
 
 
 @pytest.fixture(autouse=True)
-def only_here() -> Iterator[None]:
+def only_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is forgotten after it."""
     registries: list[Registry] = [SPECS, OPERATIONS, _factories]
     before = [dict(registry) for registry in registries]
+    monkeypatch.setenv(VARIABLE, "")
     yield
+    for name in [n for n, module in sys.modules.items() if getattr(module, "__file__", None) == str(EXAMPLE)]:
+        del sys.modules[name]
     for registry, content in zip(registries, before, strict=True):
         registry.clear()
         registry.update(content)
@@ -60,9 +65,9 @@ def test_the_example_is_short() -> None:
 def test_one_file_brings_a_data_set_an_augmentation_and_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    imported(EXAMPLE)
     monkeypatch.chdir(tmp_path)
-    flags = ["--dataset", "Stripes", "--network", "Linear", "--augmentation", "invert_crop", "--no-compare", *SMALL]
+    own = ["--plugin", str(EXAMPLE), *SMALL]
+    flags = [*own, "--dataset", "Stripes", "--network", "Linear", "--augmentation", "invert_crop", "--no-compare"]
     assert run.main([*flags, "--preset", "laptop", "--iterations", "2", "--method", "dsa", "--out", "one"]) == 0
     config = json.loads(Path("one/config.json").read_text(encoding="utf-8"))
     assert config["settings"]["augmentation"] == "invert_crop"
@@ -70,8 +75,15 @@ def test_one_file_brings_a_data_set_an_augmentation_and_a_network(
     assert evaluate.main(["one", "--networks", "linear", "mlp", "--count", "1", "--out", "judged.json"]) == 0
     assert set(json.loads(Path("judged.json").read_text(encoding="utf-8"))) == {"linear", "mlp"}
     axes = ["--methods", "dc", "--datasets", "stripes", "--lambdas", "0", "--workers", "1", "--network", "linear"]
-    assert sweep.main([*axes, *SMALL, "--iterations", "2", "--out", "sweep"]) == 0
+    assert sweep.main([*own, *axes, "--iterations", "2", "--out", "sweep"]) == 0
     assert "stripes" in Path("sweep/grid.csv").read_text(encoding="utf-8")
+
+
+def test_help_names_what_a_file_brings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.main(["--plugin", str(EXAMPLE), "--help"])
+    said = capsys.readouterr().out
+    assert "stripes" in said and "linear" in said and "invert" in said
 
 
 def test_the_same_file_may_be_imported_again() -> None:

@@ -16,8 +16,7 @@ from empirical import synthetic
 from empirical.data.datasets import Dataset, load
 from empirical.data.whitening import Whitening
 from empirical.synthetic.export import export
-from empirical.synthetic.synthetic_set import FORMAT
-from empirical.synthetic.synthetic_set import BadSyntheticSet, SyntheticSet
+from empirical.synthetic.synthetic_set import FORMAT, BadSyntheticSet, SyntheticSet
 
 
 @pytest.fixture(scope="module")
