@@ -240,6 +240,9 @@ def load_recorded(
 
     """
     name, place = described["name"], described.get("place")
+    if "place" not in described:  # an earlier version took `./digits` for the name that it spells
+        spelled = SPECS.find("".join(c for c in name if c.isalnum()))
+        name = spelled.name if spelled is not None else name
     if find(name) is None:  # files of the user's
         name = _below(expanded(data_root), name) if data_root is not None else _still_there(place, name)
     elif data_root is None and place is not None and Path(place).is_dir():

@@ -152,5 +152,5 @@ def unknown(name: str, root: str) -> UnknownDataset:
     guess = f" Did you mean {near}?" if near else ""
     return UnknownDataset(
         f"unknown data set {name!r}.{guess} Valid names: {', '.join(SPECS)}; or the prefix of a file pair "
-        f"PREFIX_train.npz, PREFIX_test.npz, or a folder of pictures, as a path or below {root}; or what --plugin brings"
+        f"PREFIX_train.npz, PREFIX_test.npz, or a folder of pictures, as a path or below {root}; or what a plugin has"
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,8 +81,9 @@ class FunctionSource(Source):
 
     def read(self, root: Path) -> Pair:
         """Both splits as the function gives them, verified."""
-        found = self.function(root) if inspect.signature(self.function).parameters else self.function()
         where, names = self.where(root), None
+        with _explained(where):
+            found = self.function(root) if inspect.signature(self.function).parameters else self.function()
         if isinstance(found, Pair):
             names = found.class_names
             found = tuple((split.images, split.labels) for split in (found.train, found.test))
@@ -101,13 +104,27 @@ class FunctionSource(Source):
             super().download(root)
         else:
             root.mkdir(parents=True, exist_ok=True)
-            self.fetch(root)
+            with _explained(f"the download of {self.where(root)}"):
+                self.fetch(root)
 
     def where(self, root: Path) -> str:
         """The function and its file."""
         code = getattr(self.function, "__code__", None)
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return f"{name} of {code.co_filename}" if code else name
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """An error of a user's function as one sentence with the line that raised it."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        words = " ".join(str(error).split())
+        raise DataError(f"{where}: {type(error).__name__}: {words} ({last.filename}, line {last.lineno})") from error
 
 
 _FORM = "((train images, train labels), (test images, test labels))"

@@ -236,6 +236,22 @@ def test_what_a_function_returns_is_checked(returned: object, message: str) -> N
     assert caught.value.exit_status == 3 and "wrong of" in str(caught.value)
 
 
+@pytest.mark.parametrize("error", [KeyError("x"), FileNotFoundError(2, "No such file", "a.bin"), ZeroDivisionError()])
+def test_a_function_that_fails_is_one_sentence_with_its_line(
+    error: Exception, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(root: Path) -> None:
+        raise error
+
+    register_dataset("failing")(fails)
+    register_dataset("fetching", files=("a.bin",), download=fails)(fails)
+    for name in ("failing", "fetching"):
+        flags = ["--dataset", name, "--download", "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
+        assert run.main(flags) == 3
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and type(error).__name__ in said and f"{Path(__file__).name}, line " in said
+
+
 def test_local_files_cannot_be_downloaded() -> None:
     with pytest.raises(DataError, match="cannot be downloaded"):
         NpzPair("mine").download(Path())
