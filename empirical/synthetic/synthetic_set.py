@@ -224,7 +224,7 @@ def save(
         The file.
 
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     path = path if path.suffix == ".safetensors" else path / FILE
     content = {**synthetic.recipe, **(recipe or {})}
     pixels = synthetic.pixels
@@ -265,7 +265,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
         FileNotFoundError: nothing there. BadSyntheticSet: not a synthetic set, or of another schema.
 
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no synthetic set {path}")

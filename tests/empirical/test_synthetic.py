@@ -216,3 +216,15 @@ def test_damaged_files_are_one_sentence_or_a_set(tmp_path: Path, digits: Dataset
             assert str(path) in str(error) and "\n" not in str(error)
         else:
             assert found.images.shape == (10, 1, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["set.npz", "set.pt", "set.png", "pictures"])
+def test_a_tilde_is_the_home_folder_for_sets_and_exports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset, name: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    synthetic.save("~/run", real(digits, 1), preprocessing=digits.preprocessing)
+    export(empirical.load("~/run"), f"~/out/{name}")
+    assert (tmp_path / "home" / "out" / name).exists() and not list((tmp_path / "here").iterdir())
