@@ -8,9 +8,6 @@ STAMPS    := $(VENV)/.stamps
 OUT       ?= output
 ARGS      ?=
 RUNS      ?=
-# The scale of `make demo`: every IPC by the loop of one image a class, so that all coefficients share the real gradients.
-DEMO      ?= --iterations 20 --matching-steps 1 --network-epochs 1 --batch-real 32 --width 16 \
-             --eval-networks 2 --eval-epochs 100
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo theory-figures compare test test-all lint bench-theory bench-empirical clean
@@ -22,7 +19,7 @@ install: $(STAMPS)/all  ## everything (theory, empirical with torch, tests and l
 
 demo: $(STAMPS)/all  ## the whole story on bundled digits in minutes: theory, distillation with and without SDC, comparison page
 	$(BIN)/python -m figures perfect-probe --quick --out $(OUT)/demo/theory
-	$(BIN)/python -m empirical.sweep --sweep demo $(DEMO) --out $(OUT)/demo/runs
+	$(BIN)/python -m empirical.sweep --sweep demo --out $(OUT)/demo/runs
 	$(BIN)/python -m figures runs $(OUT)/demo/runs --out $(OUT)/demo/figures
 	$(BIN)/python -m figures compare $(OUT)/demo/runs --published --out $(OUT)/demo/compare
 	@echo "read $(OUT)/demo/compare/compare.html; pictures in $(OUT)/demo/theory and $(OUT)/demo/figures"

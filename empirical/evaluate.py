@@ -7,6 +7,7 @@ cross-architecture table.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from empirical.synthetic.synthetic_set import BadSyntheticSet, SyntheticSet
 from shared.records.records import write_json
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command, leave, refuse_file
+from shared.terminal.plugins import load_plugins
 from shared.terminal.printing import Plain, Sheet
 from shared.terminal.progress import EpochCounter, Reporter
 
@@ -46,6 +48,7 @@ class Options:
         download: fetch the data set if it is missing.
         device: auto, cpu, cuda, cuda:1, ...
         out: a JSON file for the results.
+        plugin: a Python file that registers what the set was made with; may be given several times.
 
     """
 
@@ -60,6 +63,7 @@ class Options:
     download: bool = False
     device: str = "cpu"
     out: Path | None = None
+    plugin: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -69,6 +73,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         SystemExit: status 2, unknown flag or a value of the wrong type.
 
     """
+    load_plugins(sys.argv[1:] if arguments is None else arguments)
     return read_arguments(
         lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.evaluate", description=__doc__)
     )

@@ -4,6 +4,7 @@ Experts that are there already are kept; those of other data, preprocessing, net
 status: 0; 2 for bad input; 3 for missing or unusable data; 130 if stopped (what is done is kept).
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,12 +23,13 @@ from empirical.experiment.experts import (
     expert_recipe,
     whitened,
 )
-from empirical.experiment.families import names, nearest
+from empirical.experiment.families import names, nearest, unread
 from empirical.experiment.resolve import resolve, with_preset
 from empirical.networks.choice import NetworkChoice
 from empirical.runtime.checkpoint import Lock
 from empirical.runtime.devices import device_named
 from empirical.runtime.heap import keep_freed_memory
+from empirical.settings.roles import COUNT, Bounds, check_number, flag
 from empirical.settings.settings import NETWORK_VARIANT, Settings, narrowed
 from empirical.trajectory_matching.expert_training import (
     AT_ONCE,
@@ -40,6 +42,7 @@ from empirical.trajectory_matching.expert_training import (
 )
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command, leave, refuse_folder
+from shared.terminal.plugins import load_plugins
 from shared.terminal.printing import Plain
 from shared.terminal.progress import duration
 
@@ -77,6 +80,7 @@ class Options:
         download: fetch missing data.
         device: auto, cpu, cuda, cuda:1, ...
         out: folder; the one where runs look if not given.
+        plugin: a Python file that registers a network, a data set or a method; may be given several times.
         dry_run: print the cost, and stop.
         quiet: no progress.
 
@@ -109,6 +113,7 @@ class Options:
     download: bool = False
     device: str = "auto"
     out: Path | None = None
+    plugin: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
     dry_run: bool = False
     quiet: bool = False
 
@@ -142,8 +147,7 @@ def _settings(options: Options) -> Settings:
 def execute(options: Options, console: Console) -> None:
     """Trains what is missing; see `train_experts` for what it raises."""
     for name in ("count", "epochs", "at_once", "ipc"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is at least 1, not {value}")
+        check_number(name, getattr(options, name), Bounds(least=1, most=COUNT))
     settings = _settings(options)
     dataset = load(
         options.dataset,
@@ -155,6 +159,9 @@ def execute(options: Options, console: Console) -> None:
     )
     run = narrowed(resolve(settings, dataset), TrajectoryMatchingSettings)
     own, settings = run.trajectory, run
+    typed = [flag(f.name) for f in fields(options) if getattr(options, f.name) != f.default]
+    for told in unread(typed, [run]):
+        print(f"note: {told}", file=sys.stderr)
     recipe = expert_recipe(run)
     given: dict[str, Any] = {f.name: getattr(options, f.name, None) for f in fields(recipe)}
     recipe = replace(recipe, **{n: v for n, v in given.items() if v is not None and n not in ("kind", "augmentation")})
@@ -192,6 +199,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         SystemExit: status 2, unknown flag or a value of the wrong type.
 
     """
+    load_plugins(sys.argv[1:] if arguments is None else arguments)
     return read_arguments(
         lambda: tyro.cli(Options, args=arguments, prog="python -m empirical.experts", description=__doc__)
     )

@@ -14,7 +14,7 @@ import empirical.runtime.waiting  # noqa: F401
 # isort: on
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -113,18 +113,32 @@ def _read(arguments: Sequence[str], defaults: Settings) -> Settings:
     )
 
 
-def _free_folder(settings: Settings) -> Path:
-    """A folder under `runs` that holds nothing yet; to resume, the last one that does."""
+def _free_folders(settings: Settings) -> Iterator[Path]:
+    """Folders under `runs` that are not there yet; to resume, first the last one that is."""
     stem = "-".join(
         [Path(settings.dataset).name, settings.method, f"ipc{settings.ipc}", f"seed{settings.seed}"]
     )
     candidates = (Path("runs") / (stem if n == 1 else f"{stem}-{n}") for n in range(1, 10_000))
     last = None
     for candidate in candidates:
-        if not candidate.exists():
-            return last if settings.resume and last else candidate
-        last = candidate
+        if candidate.exists():
+            last = candidate
+            continue
+        if settings.resume and last:
+            yield last
+        yield candidate
     raise ValueError(f"runs/{stem} and 9998 more exist: name a folder with --out")
+
+
+def _taken_folder(settings: Settings) -> Path:
+    """The first free folder, made, so that a run that starts at the same moment takes the next."""
+    for candidate in _free_folders(settings):
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return candidate
+    raise ValueError("no folder under runs is free: name one with --out")
 
 
 def _refuse_used(folder: Path, settings: Settings) -> None:
@@ -329,13 +343,15 @@ def execute(settings: Settings, console: Console) -> None:
     )
     plan = _plan(settings, dataset)
     _refuse_unbuildable(plan, dataset)
-    folder = settings.out or _free_folder(settings)
+    folder = settings.out or next(_free_folders(settings))
     _refuse_used(folder, settings)
     _announce(plan, dataset, settings, console)
     if settings.dry_run:
         return
     dataset = family_of(plan.settings).prepared(plan.settings, dataset)
     plan = _plan(settings, dataset)
+    if settings.out is None and not settings.resume:
+        folder = _taken_folder(settings)
     with Lock(folder), when_stopped("--resume goes on from the last checkpoint"):
         _refuse_used(folder, settings)
         if settings.resume:

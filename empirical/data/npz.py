@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from empirical.data.arrays import Arrays, checked
 from empirical.data.checksums import verify_listed
-from empirical.data.errors import CorruptData, decoding
-from empirical.data.memory import refuse_too_large
+from empirical.data.errors import CorruptData, TooLarge, decoding
+from empirical.runtime.memory import refuse_too_large
 
 _CURE = "write it again by numpy.savez"
 _KIND = ".npz archive"
@@ -53,7 +53,7 @@ def read_npz(path: Path) -> tuple[Arrays, tuple[str, ...] | None]:
             if headers["images"].dtype != np.uint8:
                 raise CorruptData(f"{path}: images are {headers['images'].dtype}; uint8 (0..255) is needed")
             # the images are held twice while they are put into the order of networks
-            refuse_too_large(2 * sum(h.bytes for h in headers.values()), str(path))
+            refuse_too_large(2 * sum(h.bytes for h in headers.values()), str(path), error=TooLarge)
             arrays = {key: _array(archive, entry) for key, entry in wanted.items()}
     split = checked(arrays["images"], arrays["labels"], str(path))
     return split, _class_names(arrays["classes"], path) if "classes" in arrays else None

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from empirical.data.errors import CorruptData, decoding
-from empirical.data.memory import refuse_too_large
+from empirical.data.errors import CorruptData, TooLarge, decoding
+from empirical.runtime.memory import refuse_too_large
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 _GREY = ("1", "L", "LA", "La")
@@ -67,7 +67,7 @@ def common_size(paths: Sequence[Path], found: Sequence[Head], where: str) -> tup
                 f"{height} x {width}; bring all to one size"
             )
     channels = 1 if all(head.grey for head in found) else 3
-    refuse_too_large(2 * len(paths) * height * width * channels, where)
+    refuse_too_large(2 * len(paths) * height * width * channels, where, error=TooLarge)
     return height, width
 
 

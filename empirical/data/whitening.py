@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from empirical.data.memory import refuse_too_large
 from empirical.data.preprocessing import to_pixels
+from empirical.runtime.memory import refuse_too_large
 
 EPSILON = 0.1
 _CHUNK = 4096
@@ -48,7 +48,7 @@ class Whitening:
         if images.device.type == "cpu":  # the covariance, its eigenvectors and the work of finding them
             size = f"whitening {list(images.shape[1:])} images"
             cure = "smaller images, or no whitening (--zca False)"
-            refuse_too_large(_MATRICES * 8.0 * features**2, size, cure, ValueError)
+            refuse_too_large(_MATRICES * 8.0 * features**2, size, cure)
         mean = sum(to_pixels(part, torch.float64).flatten(1).sum(0) for part in images.split(_CHUNK)) / count
         assert isinstance(mean, Tensor)
         covariance = torch.zeros(features, features, dtype=torch.float64, device=images.device)

@@ -2,11 +2,9 @@
 speed.
 """
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,6 +15,7 @@ from empirical.experiment.families import family_of, method_named
 from empirical.experiment.gradient_matching import graph_bytes
 from empirical.gradient_matching.class_gradients import Execution, joint_gradient
 from empirical.networks.cost import measure
+from empirical.runtime.memory import free_bytes
 from empirical.settings.settings import Resolved
 
 LONG = 600.0
@@ -102,12 +101,4 @@ def speed(network: nn.Module, dataset: Dataset) -> float:
 
 def available(device: torch.device) -> float:
     """Free bytes of memory on a device; infinite where the system does not say."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        rows = dict(
-            line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        )
-        return float(rows["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return math.inf
+    return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_bytes()

@@ -6,12 +6,13 @@ the number of classes, and, as keywords with defaults, the variants it knows. Im
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from empirical.networks.initialisation import initialise
+from empirical.runtime.memory import refuse_too_large
 from empirical.runtime.registry import Registry
 
 Shape = tuple[int, int, int]
@@ -35,6 +36,8 @@ class Classifier(nn.Module):
         return self.classifier(self.features(images))
 
 
+_ALWAYS_FITS = 1024
+"""Up to this width, depth and number of classes no network is too large."""
 Factory = Callable[..., Classifier]
 _factories: Registry[Factory] = Registry("network")
 
@@ -79,6 +82,16 @@ def variants(name: str) -> dict[str, object]:
     return {key: p.default for key, p in parameters.items() if key not in ("shape", "classes")}
 
 
+def _refuse_too_wide(factory: Factory, shape: Shape, classes: int, variant: Mapping[str, object]) -> None:
+    """Counts the parameters on the device that holds no numbers; ValueError if they do not fit into memory."""
+    if not any(isinstance(value, int) and value > _ALWAYS_FITS for value in (classes, *variant.values())):
+        return
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in factory(shape, classes, **variant).parameters())
+    asked = ", ".join(f"{key} {value}" for key, value in variant.items())
+    refuse_too_large(4.0 * parameters, f"a network of {parameters:.3g} parameters ({asked})", "a smaller --width")
+
+
 def build(
     name: str, shape: Shape, classes: int = 10, generator: torch.Generator | None = None, **variant: object
 ) -> Classifier:
@@ -106,6 +119,7 @@ def build(
         raise ValueError(
             f"network {name!r} has no variant {unknown[0]!r}; it knows: {', '.join(known) or 'none'}"
         )
+    _refuse_too_wide(factory, shape, classes, variant)
     with torch.random.fork_rng(devices=[]):
         network = factory(shape, classes, **variant)
     initialise(network, generator or torch.Generator().manual_seed(0))

@@ -35,7 +35,7 @@ class Bounds:
 
     def __contains__(self, value: float) -> bool:
         return (
-            math.isfinite(value)
+            (isinstance(value, int) or math.isfinite(value))
             and (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
             and (self.above is None or value > self.above)
@@ -157,8 +157,14 @@ def check_number(name: str, value: Any, bounds: Bounds) -> None:
         return
     whole = isinstance(value, int)
     if whole and bounds.most is not None and value > bounds.most:
-        raise ValueError(f"{flag(name)} is at most {bounds.most:.15g}, not {value}")
-    raise ValueError(f"{flag(name)} is {bounds.allowed(whole)}, not {value}")
+        raise ValueError(f"{flag(name)} is at most {bounds.most:.15g}, not {_shown(value)}")
+    raise ValueError(f"{flag(name)} is {bounds.allowed(whole)}, not {_shown(value)}")
+
+
+def _shown(value: float) -> str:
+    """A number as a sentence has room for it."""
+    text = str(value)
+    return text if len(text) <= 30 else f"{text[:10]}... ({len(text)} digits)"
 
 
 def typed_flags(arguments: Iterable[str]) -> set[str]:

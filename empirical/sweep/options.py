@@ -114,7 +114,7 @@ class Command:
 
 @cache
 def named() -> Mapping[str, Any]:
-    """Name -> description, preset and blocks of the named sweeps."""
+    """Name -> description, preset, settings over the preset's, and blocks of the named sweeps."""
     return tomllib.loads((Path(__file__).parent / "sweeps.toml").read_text(encoding="utf-8"))
 
 
@@ -189,6 +189,7 @@ class Request:
         if preset is None and self.axes.sweep is not None:
             preset = named()[self.axes.sweep]["preset"]
         start = with_preset(replace(Settings(), dataset=dataset, network=self.common.network), preset)
+        start = replace(start, **(named()[self.axes.sweep].get("settings", {}) if self.axes.sweep else {}))
         values = {f.name: getattr(start, f.name) for f in fields(COMMON)}
         return _settings(_parsed(self.arguments, self.axes, COMMON(**values)).common, start)
 
@@ -230,6 +231,9 @@ def parse(arguments: Sequence[str]) -> Request:
         if getattr(given, name) is not None:
             raise ValueError(f"a sweep takes --{axis} with one or more values, not --{name}")
     axes = _parsed(arguments, Axes(), COMMON()).axes
+    for name, most in (("workers", 4096), ("threads", 4096), ("slurm_gpus", 4096)):
+        if (value := getattr(axes, name)) is not None and value > most:
+            raise ValueError(f"--{name.replace('_', '-')} is at most {most}, not {value}")
     if axes.threads < 1 or (axes.workers is not None and axes.workers < 1):
         raise ValueError("--workers and --threads are at least 1")
     if axes.slurm_hours <= 0 or axes.slurm_memory <= 0 or axes.slurm_gpus < 0:

@@ -24,8 +24,8 @@ from safetensors.torch import save as serialise
 from torch import Generator, Tensor
 
 from empirical.data.datasets import Dataset
-from empirical.data.memory import refuse_too_large
 from empirical.data.preprocessing import Normalisation, Preprocessing, to_uint8
+from empirical.runtime.memory import refuse_too_large
 from shared.records.records import plain
 from shared.terminal.atomic import write_atomically
 
@@ -156,7 +156,7 @@ def from_noise(
     _check_ipc(ipc)
     if generator.device.type == "cpu":
         needed = classes * ipc * math.prod(shape) * dtype.itemsize
-        refuse_too_large(needed, f"{ipc} images a class", "fewer images a class (--ipc)", ValueError)
+        refuse_too_large(needed, f"{ipc} images a class", "fewer images a class (--ipc)")
     images = torch.randn(classes * ipc, *shape, generator=generator, device=generator.device, dtype=dtype)
     return SyntheticSet(images.to(device), _sorted_labels(classes, ipc, device), classes)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from empirical.data import memory
 from empirical.data.datasets import CorruptData, load
 from empirical.data.errors import TooLarge
 from empirical.data.npz import read_npz
+from empirical.runtime import memory
 
 
 def header(shape: tuple[int, ...], dtype: str = "|u1", version: int = 1) -> bytes:

@@ -1,11 +1,9 @@
-"""Whether what a file declares fits into memory, asked before anything is allocated."""
+"""Whether what is asked for fits into memory, asked before anything is allocated."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-
-from empirical.data.errors import TooLarge
 
 
 def free_bytes() -> float:
@@ -18,7 +16,7 @@ def free_bytes() -> float:
 
 
 def refuse_too_large(
-    needed: float, where: str, cure: str = "fewer or smaller images", error: type[Exception] = TooLarge
+    needed: float, where: str, cure: str = "fewer or smaller images", error: type[Exception] = ValueError
 ) -> None:
     """Raise `error` if `needed` bytes are more than are free; `cure` is what takes less."""
     free = free_bytes()
