@@ -124,5 +124,8 @@ def experts_command(settings: Resolved) -> str:
     options |= {"zca": own.zca, "preset": settings.preset, **settings.variant}
     given = {"out": own.experts, "data-root": settings.data_root, "train-images": settings.train_images}
     options |= {name: value for name, value in given.items() if value}
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    words = []
+    for name, value in options.items():
+        # a value that looks like a flag is one word with its own
+        words += [f"--{name}={value}"] if str(value).startswith("-") else [f"--{name}", str(value)]
     return shlex.join(["python", "-m", "empirical.experts", *words])

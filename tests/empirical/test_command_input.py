@@ -38,7 +38,7 @@ EARLIER_DEMO = [
         (["--method", "mtt", "--rho", "-1"], "--rho is a finite number above 0"),
         (["--momentum", "nan"], "--momentum is in [0, 1)"),
         (["--memory-budget", "nan"], "--memory-budget is a finite number above 0"),
-        (["--width", "0"], "--width is at least 1, not 0"),
+        (["--width", "0"], "--width is at least 1 and at most 16384, not 0"),
     ],
 )
 def test_a_number_out_of_bounds_is_refused_before_any_work(
