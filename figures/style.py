@@ -63,6 +63,11 @@ def look() -> Iterator[None]:
         yield
 
 
+def as_it_is(text: str) -> str:
+    """A name that a user gave as a figure's text: a pair of dollars in it is no formula."""
+    return text.replace("$", r"\$")
+
+
 def make_writable(folder: Path) -> None:
     """Make the folder that a command writes to; ValueError if it cannot be made or written to."""
     refuse_folder(folder)

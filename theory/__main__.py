@@ -126,6 +126,8 @@ class Curve:
             raise ValueError(f"--points is {self.points}, must be at least 2")
         if self.plot.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"--plot is {str(self.plot)!r}, must end in .png, .pdf or .svg")
+        if not self.keep:
+            raise ValueError(f"--keep needs at least one of {', '.join(STRATEGIES)}")
         for flag, path in (("--plot", self.plot), ("--csv", self.csv)):
             if path is not None:
                 refuse_file(path, flag)

@@ -14,7 +14,7 @@ from matplotlib.colors import TwoSlopeNorm
 from figures.runs.norms import dataset_name
 from figures.runs.recorded import PLAIN, Cells, Correction, Variants, accuracy, distilled
 from figures.runs.tables import Measured, paired_gain
-from figures.style import BLACK, BLUE, COLUMN, CYCLE, GREEN, MARKERS, PAGE, RED, look, save
+from figures.style import BLACK, BLUE, COLUMN, CYCLE, GREEN, MARKERS, PAGE, RED, as_it_is, look, save
 
 
 def constant(variants: Variants) -> list[Correction]:
@@ -57,7 +57,7 @@ def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], f
             )  # fmt: skip
         panels[0, 0].set_ylabel("test accuracy (%)")
         spread = f"mean ± s.e. over up to {seeds} seeds" if seeds > 1 else "one seed, no error bars"
-        figure.suptitle(f"{dataset}; {spread}", fontsize=7)
+        figure.suptitle(f"{as_it_is(dataset)}; {spread}", fontsize=7)
         return save(figure, folder, f"sensitivity-{dataset_name(dataset)}", rows)
 
 
@@ -146,7 +146,8 @@ def _ipc_figure(dataset: str, method: str, by_ipc: dict[int, Variants], folder: 
         pairs = max(r["pairs"] for r in rows)
         half = ", ± 95 %" if pairs > 1 else ""
         axes.set_title(
-            f"{method} on {dataset}; up to {pairs} paired seeds{half}\nboxed: best gain, if above 0", fontsize=7
+            f"{method} on {as_it_is(dataset)}; up to {pairs} paired seeds{half}\nboxed: best gain, if above 0",
+            fontsize=7,
         )
         figure.colorbar(image, ax=axes, label="gain (points)")
         return save(figure, folder, f"lambda-ipc-{dataset_name(dataset)}-{method}", rows)
@@ -174,7 +175,7 @@ def adaptive_figures(cells: Cells, folder: Path) -> list[Path]:
                 axes.set_title(f"{method}, IPC {ipc}")
             for axes in grid[:, 0]:
                 axes.set_ylabel("test accuracy (%)")
-            figure.suptitle(f"{dataset}; mean ± s.e. over n seeds; gain: paired, ± 95 %", fontsize=7)
+            figure.suptitle(f"{as_it_is(dataset)}; mean ± s.e. over n seeds; gain: paired, ± 95 %", fontsize=7)
             paths += save(figure, folder, f"asdc-{dataset_name(dataset)}", rows)
     return paths
 

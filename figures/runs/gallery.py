@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from empirical.synthetic.synthetic_set import FILE, SyntheticSet, load
 from figures.runs.norms import dataset_name
 from figures.runs.recorded import PLAIN, Cells, Correction, Recorded, Variants, distilled, representative
-from figures.style import PAGE, look, save
+from figures.style import PAGE, as_it_is, look, save
 
 CLASSES = 10
 """Most classes shown, the first ones."""
@@ -89,7 +89,8 @@ def _figure(dataset: str, lines: list[tuple[str, list[Recorded]]], folder: Path)
                         "accuracy": mean, "folder": str(recorded.run.folder),
                     }
                 )  # fmt: skip
-        figure.suptitle(f"{dataset}: distilled images, one column a class (test accuracy in brackets)", fontsize=7)
+        about = "distilled images, one column a class (test accuracy in brackets)"
+        figure.suptitle(f"{as_it_is(dataset)}: {about}", fontsize=7)
         return save(figure, folder, f"gallery-{dataset_name(dataset)}", rows)
 
 

@@ -27,7 +27,7 @@ from figures.runs.recorded import (
     mean_and_error,
     shown,
 )
-from figures.style import BLACK, COLUMN, CYCLE, MARKERS, PAGE, look, save
+from figures.style import BLACK, COLUMN, CYCLE, MARKERS, PAGE, as_it_is, look, save
 from shared.records import metric_names
 
 BLOCKS = 25
@@ -74,7 +74,7 @@ def _figure(methods: Mapping[str, Variants], title: str, folder: Path, name: str
             panels[1, column].set_xlabel("step")
         most = max(len(s) for v in methods.values() for s in v.values())
         spread = f"mean ± s.e. over up to {most} seeds" if most > 1 else "one seed, no error bars"
-        figure.suptitle(f"{title}; {spread}", fontsize=7)
+        figure.suptitle(f"{as_it_is(title)}; {spread}", fontsize=7)
         return save(figure, folder, name, rows)
 
 

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from shared.terminal.command import one_line
+
 Parsed = TypeVar("Parsed")
 LARGEST_SEED = 2**63 - 1
 """The largest seed that every generator takes."""
@@ -46,7 +48,7 @@ def read_arguments(parse: Callable[[], Parsed]) -> Parsed:
             found = parse()
     except SystemExit as stop:
         if stop.code:
-            said = io.StringIO(f"error: {one_sentence(said.getvalue())}\n")
+            said = io.StringIO(f"error: {one_line(one_sentence(said.getvalue()))}\n")
         raise
     finally:
         sys.stderr.write(said.getvalue())

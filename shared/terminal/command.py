@@ -115,13 +115,15 @@ def ending(error: BaseException) -> tuple[int, str]:
 
 
 def sentence(error: BaseException) -> str:
-    """The error in one line for a person: a failed system call as `file: what is wrong`, without its number.
-
-    What cannot be printed is written as an escape.
-    """
+    """The error in one line for a person: a failed system call as `file: what is wrong`, without its number."""
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """Text of any kind in one line; what cannot be printed is written as an escape."""
     joined = " ".join(text.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
 
@@ -159,7 +161,7 @@ def plain_warnings() -> Callable[..., None]:
     def show(message: Warning | str, *rest: Any) -> None:
         if str(message) not in seen:
             seen.add(str(message))
-            print(f"warning: {message}", file=sys.stderr)
+            print(f"warning: {one_line(str(message))}", file=sys.stderr)
 
     return show
 
@@ -240,6 +242,7 @@ __all__ = [
     "command",
     "ending",
     "leave",
+    "one_line",
     "plain_warnings",
     "refuse_file",
     "refuse_folder",

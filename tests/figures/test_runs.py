@@ -168,3 +168,16 @@ def test_bad_records_get_one_sentence_and_status_two(make, words, tmp_path, caps
 def test_absent_folder(tmp_path, capsys):
     assert main(["runs", str(tmp_path / "nowhere")]) == 2
     assert "is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dataset", [r"a $\frac{$ b", "$x$ [x] [-x]", "100 % of _all_ ^these^ & more"])
+def test_a_data_set_whose_name_looks_like_a_formula_is_drawn(tmp_path, capsys, dataset):
+    (tmp_path / "runs").mkdir()
+    for ipc in (1, 5):
+        for sdc, asdc in ((None, None), (0.01, None), (1.0, None), (None, [0.01, 0.1])):
+            record(tmp_path / "runs", ipc=ipc, sdc=sdc, asdc=asdc, dataset=dataset)
+    assert main(["runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
+    assert sorted({p.name.split("-")[0] for p in (tmp_path / "out").iterdir()}) == [
+        "asdc", "gallery", "lambda", "norms", "sensitivity",
+    ]  # fmt: skip
+    assert dataset in capsys.readouterr().out
