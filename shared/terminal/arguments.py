@@ -143,7 +143,9 @@ def _check(value: Any, name: str) -> None:
             _check(item, name)
     if is_dataclass(value):
         for field in fields(value):
-            _check(getattr(value, field.name), f"--{field.name.replace('_', '-')}")
+            positional = "Positional" in str(field.type)
+            flag = field.name.upper() if positional else f"--{field.name.replace('_', '-')}"
+            _check(getattr(value, field.name), flag)
 
 
 def one_sentence(box: str) -> str:

@@ -6,6 +6,7 @@ The packages that hold commands import this before anything else. In a program t
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -25,8 +26,12 @@ def is_command(argv: list[str], started_with: list[str]) -> bool:
         started_with: `sys.orig_argv`, all that Python was called with.
 
     """
-    names = {word.removeprefix("-m").split(".")[0] for word in started_with}
-    return argv[:1] == ["-m"] and not names.isdisjoint(PACKAGES)
+    module = ""
+    for word, following in zip(started_with[1:], [*started_with[2:], ""], strict=False):
+        if found := re.fullmatch(r"-[a-zA-Z]*?m(.*)", word):
+            module = found[1] or following
+            break
+    return argv[:1] == ["-m"] and module.split(".")[0] in PACKAGES
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

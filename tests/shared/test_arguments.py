@@ -107,7 +107,7 @@ def test_a_tilde_is_expanded_in_every_path_option(monkeypatch, tmp_path):
     [
         (["--out", ""], "--out is empty: name a file or folder"),
         (["--experts", ""], "--experts is empty"),
-        (["a", ""], "--places is empty"),
+        (["a", ""], "PLACES is empty"),
         (["--out", "~nobody-of-this-name/x"], "--out is ~nobody-of-this-name/x, but there is no such user"),
         (["--seed", "-1"], "--seed is a whole number from 0 to 9223372036854775807, not -1"),
         (["--seed", str(2**63)], f"--seed is a whole number from 0 to {2**63 - 1}, not {2**63}"),

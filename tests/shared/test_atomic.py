@@ -3,13 +3,19 @@
 import errno
 import os
 import resource
+import signal
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from shared.records.records import METRICS, MetricsWriter, write_config, write_summary
+from shared.terminal import atomic
 from shared.terminal.atomic import naming, write_atomically
+
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -58,6 +64,36 @@ def test_a_failure_at_any_step_names_the_file_and_leaves_no_scratch(tmp_path, mo
         write_atomically(tmp_path / "file", "content")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "file"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_permissions_are_those_of_the_old_file_or_of_any_new_one(tmp_path, monkeypatch, nameless):
+    if not nameless:  # as on a file system without such files
+        monkeypatch.setattr(atomic, "_nameless", lambda folder: None)
+    before = os.umask(0o027)
+    try:
+        assert write_atomically(tmp_path / "new", "a").stat().st_mode & 0o777 == 0o640
+        (tmp_path / "new").chmod(0o604)
+        assert write_atomically(tmp_path / "new", "b").stat().st_mode & 0o777 == 0o604
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").read_text() == "b" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_kill_in_the_middle_leaves_the_old_file_and_nothing_beside(tmp_path):
+    descriptor = atomic._nameless(tmp_path)
+    if descriptor is None:
+        pytest.skip("a file system without nameless files")
+    os.close(descriptor)
+    (tmp_path / "file").write_text("old")
+    program = f"""
+import os, signal
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+from shared.terminal.atomic import write_atomically
+write_atomically({str(tmp_path / "file")!r}, "new" * 10_000)
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert [p.name for p in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "old"
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "ä" * 127, "with\nnewline", "-", "a b"])
