@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -20,12 +20,21 @@ from shared.terminal.atomic import write_atomically
 from shared.terminal.command import command, leave, refuse_file
 from shared.terminal.printing import Plain, Sheet
 from theory import scaling
-from theory.saddle_point.kept import KEEP_NAMES, Rule, Tilt, Window, nearest
+from theory.saddle_point.kept import KEEP_NAMES, Rule, Tilt, Window, brief, nearest
 from theory.saddle_point.order_parameters import Solution, solve
 from theory.simulation.simulate import simulate
 
 # What the command line calls a strategy: the named ones, and two rules that take numbers of their own.
 STRATEGIES = (*KEEP_NAMES, "window", "tilt")
+# Which strategies read a flag; one that none of a command's strategies reads is refused.
+READ_BY = {
+    "fraction": ("hard", "easy"),
+    "margin": ("hard", "easy", "window", "tilt"),
+    "window": ("window",),
+    "tilt": ("tilt",),
+    "beta": ("tilt",),
+}
+MOST_POINTS = 100_000
 # Short headings of long columns; JSON and CSV keep the long names.
 HEADINGS = {
     "support_vectors_per_dimension": "support/D",
@@ -38,45 +47,73 @@ HEADINGS = {
 class Selection:
     """Which samples are kept."""
 
-    fraction: float = 1.0
+    fraction: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 1)")] = None
     """Kept fraction of the pool, in (0, 1]; for hard and easy."""
     theta_deg: float = 0.0
     """Angle between probe and teacher in degrees, 0 to 90."""
-    margin: str = "unsigned"
+    margin: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: unsigned)")] = None
     """unsigned: ranked by |z| (published convention); signed: by y z, the probe's mistakes first."""
     window: tuple[float, float] | None = None
     """With --keep window: keep margins between these two values."""
     tilt: float | None = None
     """With --keep tilt: weight exp(-TILT / (1 + exp(beta m))); positive prefers easy samples."""
-    beta: float = 1.0
+    beta: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 1)")] = None
     """Confidence beta of the tilt."""
 
-    def rule(self, keep: str) -> tuple[str | Rule, float]:
-        """(rule, fraction) of a strategy named on the command line."""
-        if keep not in STRATEGIES:
-            raise ValueError(f"--keep is {keep!r}, must be one of {', '.join(STRATEGIES)}{nearest(keep, STRATEGIES)}")
+    def rules(self, *keep: str) -> tuple[Kept, ...]:
+        """What each strategy named on the command line means.
+
+        Raises:
+            ValueError: no strategy or an unknown one, a flag out of range or missing, or one that none of them reads.
+        """
+        if not keep:
+            raise ValueError(f"--keep names no strategy, needs at least one of {', '.join(STRATEGIES)}")
+        for name in keep:
+            if name not in STRATEGIES:
+                known = ", ".join(STRATEGIES)
+                raise ValueError(f"--keep is {name!r}, must be one of {known}{nearest(name, STRATEGIES)}")
+        for flag, readers in READ_BY.items():
+            if getattr(self, flag) is not None and not set(keep) & set(readers):
+                others = " and ".join(dict.fromkeys(keep))
+                raise ValueError(f"--{flag} is read by {', '.join(readers)}, not by {others}")
+        if self.fraction is not None and not 0.0 < self.fraction <= 1.0:
+            raise ValueError(f"--fraction is {self.fraction:g}, must lie in (0, 1]")
+        if not 0.0 <= self.theta_deg <= 90.0:
+            raise ValueError(f"--theta-deg is {self.theta_deg:g}, must lie in [0, 90] degrees")
+        return tuple(self._kept(name) for name in keep)
+
+    def _kept(self, keep: str) -> Kept:
+        fraction, rule = 1.0, keep
+        if keep in READ_BY["fraction"] and self.fraction is not None:
+            fraction = self.fraction
         if keep == "window":
             if self.window is None:
                 raise ValueError("--keep window needs --window LOWER UPPER")
-            return Window(*self.window), 1.0
+            rule = Window(*self.window)
         if keep == "tilt":
             if self.tilt is None:
                 raise ValueError("--keep tilt needs --tilt COEFFICIENT")
-            return Tilt(self.tilt, self.beta), 1.0
-        return keep, 1.0 if keep == "random" else self.fraction
+            rule = Tilt(self.tilt, 1.0 if self.beta is None else self.beta)
+        return Kept(keep, rule, fraction, math.radians(self.theta_deg) + 0.0, self.convention)
 
-    def theta(self) -> float:
-        """The probe's angle in radians."""
-        if not 0.0 <= self.theta_deg <= 90.0:
-            raise ValueError(f"--theta-deg is {self.theta_deg:g}, must lie in [0, 90] degrees")
-        return math.radians(self.theta_deg)
+    @property
+    def convention(self) -> str:
+        """The margin's convention."""
+        return "unsigned" if self.margin is None else self.margin
 
-    def solve(self, alpha: Any, keep: str) -> Solution:
-        """The theory for one strategy."""
-        if not 0.0 < self.fraction <= 1.0:
-            raise ValueError(f"--fraction is {self.fraction:g}, must lie in (0, 1]")
-        rule, fraction = self.rule(keep)
-        return solve(alpha, fraction, rule, self.theta(), self.margin)
+
+class Kept(NamedTuple):
+    """A strategy: its name on the command line, and what `theory.solve` takes."""
+
+    name: str
+    rule: str | Rule
+    fraction: float
+    theta: float
+    margin: str
+
+    def solve(self, alpha: Any) -> Solution:
+        """The theory at kept samples per dimension."""
+        return solve(alpha, self.fraction, self.rule, self.theta, self.margin)
 
 
 @dataclass(frozen=True)
@@ -93,7 +130,8 @@ class Solve:
 
     def run(self) -> None:
         """Solve and print."""
-        row = _row(self.selection.solve(self.alpha, self.keep), self.keep, self.selection)
+        (kept,) = self.selection.rules(self.keep)
+        row = _row(kept.solve(self.alpha), self.keep, self.selection)
         if self.json:
             _print_json(row)
         else:
@@ -122,8 +160,8 @@ class Curve:
         """Solve, print, draw."""
         if not 0.0 < self.alpha_min < self.alpha_max < math.inf:
             raise ValueError(f"--alpha-min {self.alpha_min:g} and --alpha-max {self.alpha_max:g} must be 0 < min < max")
-        if self.points < 2:
-            raise ValueError(f"--points is {self.points}, must be at least 2")
+        if not 2 <= self.points <= MOST_POINTS:
+            raise ValueError(f"--points is {brief(self.points)}, must be at least 2 and at most {MOST_POINTS}")
         if self.plot.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"--plot is {str(self.plot)!r}, must end in .png, .pdf or .svg")
         if not self.keep:
@@ -131,8 +169,9 @@ class Curve:
         for flag, path in (("--plot", self.plot), ("--csv", self.csv)):
             if path is not None:
                 refuse_file(path, flag)
+        strategies = self.selection.rules(*self.keep)
         alphas = np.geomspace(self.alpha_min, self.alpha_max, self.points)
-        solutions = {keep: self.selection.solve(alphas, keep) for keep in self.keep}
+        solutions = {kept.name: kept.solve(alphas) for kept in strategies}
         rows = [row for keep, s in solutions.items() for row in _rows(s, keep, self.selection)]
         if self.csv is not None:
             _write(self.csv, _as_csv(rows))
@@ -154,7 +193,8 @@ class Curve:
         axes.set_xlabel(r"kept samples per dimension $\alpha$")
         axes.set_ylabel(r"test error $\epsilon$")
         s = self.selection
-        axes.set_title(f"f = {s.fraction:g}, θ = {s.theta_deg:g}°, {s.margin} margin", fontsize="medium")
+        fraction = 1.0 if s.fraction is None else s.fraction
+        axes.set_title(f"f = {fraction:g}, θ = {s.theta_deg:g}°, {s.convention} margin", fontsize="medium")
         axes.legend()
         buffer = io.BytesIO()
         figure.savefig(buffer, format=self.plot.suffix[1:], dpi=200)
@@ -180,21 +220,20 @@ class Simulate:
 
     def run(self) -> None:
         """Simulate and print, with the theory at the alpha that a whole number of samples realises."""
-        rule, fraction = self.selection.rule(self.keep)
-        theta = self.selection.theta()
+        (kept,) = self.selection.rules(self.keep)
         found = simulate(
             self.alpha,
-            fraction,
-            rule,
-            theta,
+            kept.fraction,
+            kept.rule,
+            kept.theta,
             self.dimension,
             self.trials,
             self.seed,
-            margin=self.selection.margin,
+            margin=kept.margin,
             workers=self.workers,
             progress=None,
         )
-        exact = solve(found.alpha, found.fraction if isinstance(rule, str) else 1.0, rule, theta, self.selection.margin)
+        exact = kept._replace(fraction=found.fraction if isinstance(kept.rule, str) else 1.0).solve(found.alpha)
         rows = []
         for name in ("test_error", "R", "rho", "kappa"):
             mean, error, limit = getattr(found, name), getattr(found, f"{name}_se"), getattr(exact, name)
@@ -206,7 +245,7 @@ class Simulate:
                 "fraction": found.fraction,
                 "keep": self.keep,
                 "theta_deg": self.selection.theta_deg,
-                "margin": self.selection.margin,
+                "margin": kept.margin,
                 "dimension": self.dimension,
                 "trials": self.trials,
                 "seed": self.seed,
@@ -229,17 +268,16 @@ class Crossover:
 
     def run(self) -> None:
         """Find and print; an empty table means that there is none between 1e-3 and 1e3."""
-        s = self.selection
-        if not 0.0 < s.fraction <= 1.0:
-            raise ValueError(f"--fraction is {s.fraction:g}, must lie in (0, 1]")
-        first, second = s.rule(self.first)[0], s.rule(self.second)[0]
-        found = scaling.crossovers(s.fraction, s.theta(), first, second, s.margin)
+        first, second = self.selection.rules(self.first, self.second)
+        # Not both of two strategies need have the fraction.
+        fraction = min(first.fraction, second.fraction)
+        found = scaling.crossovers(fraction, first.theta, first.rule, second.rule, first.margin)
         rows = [
             {
                 "alpha": float(alpha),
-                "test_error": float(s.solve(alpha, self.first).test_error),
-                "below": _better(s, 0.9 * alpha, self.first, self.second),
-                "above": _better(s, 1.1 * alpha, self.first, self.second),
+                "test_error": float(first.solve(alpha).test_error),
+                "below": _better(0.9 * alpha, first, second),
+                "above": _better(1.1 * alpha, first, second),
             }
             for alpha in found
         ]
@@ -248,13 +286,12 @@ class Crossover:
         elif rows:
             _print_table(rows)
         else:
-            better = _better(s, 1.0, self.first, self.second)
+            better = _better(1.0, first, second)
             print(f"no crossover between alpha 1e-3 and 1e3; {better} is better at alpha 1")
 
 
-def _better(selection: Selection, alpha: float, first: str, second: str) -> str:
-    errors = [float(selection.solve(alpha, keep).test_error) for keep in (first, second)]
-    return first if errors[0] < errors[1] else second
+def _better(alpha: float, first: Kept, second: Kept) -> str:
+    return first.name if first.solve(alpha).test_error < second.solve(alpha).test_error else second.name
 
 
 def _row(s: Solution, keep: str, selection: Selection) -> dict[str, Any]:

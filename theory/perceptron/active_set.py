@@ -106,8 +106,8 @@ def _most_violated(face: Face, margins: np.ndarray, allowance: float, chosen: np
 def walk(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
     """Walk from the rows `start` to the solution: the status, and the row that proved inseparability or -1.
 
-    At the end face.w and face.lam are polished. STALLED after `limit` rows entered; the caller certifies
-    what was reached.
+    At the end face.w and face.lam are polished. STALLED after `limit` rows entered or when face.stop is set; the
+    caller certifies what was reached.
     """
     n = face.Z.shape[0]
     margins = np.empty(n)
@@ -150,7 +150,7 @@ def walk(face: Face, start: np.ndarray, limit: int) -> tuple[int, int]:
                 short = 1.0 - dot(face.Z[j], face.w)
                 if short <= _TOLERANCE + allowance * math.sqrt(face.squares[j]):
                     continue
-            if entered == limit:
+            if entered == limit or face.stop[0]:
                 polish(face, GUARD)
                 return STALLED, -1
             entered += 1

@@ -26,13 +26,15 @@ _SEED = 0x9E3779B97F4A7C15  # of the sweeps' order: fixed, so that equal input g
 
 
 @compiled(nogil=True, fastmath=REASSOCIATE)
-def coordinate_descent(Z: np.ndarray, inverse_squares: np.ndarray, lam: np.ndarray, sweeps: int, omega: float) -> int:
+def coordinate_descent(
+    Z: np.ndarray, inverse_squares: np.ndarray, lam: np.ndarray, sweeps: int, omega: float, stop: np.ndarray
+) -> int:
     """Improve `lam` [n] in place by at most `sweeps` sweeps over the rows of `Z` [n, D]; the sweeps done.
 
     All arrays are single precision. `inverse_squares` [n] holds 1 / |z_i|^2, or 0 for a row to leave alone.
-    Stops early once under 2 % of the rows entered or left the support in each of three sweeps. A row at
-    lam_i = 0 whose constraint is satisfied by more than the previous sweep's largest correction is set
-    aside.
+    Stops when `stop` [1] is set, and early once under 2 % of the rows entered or left the support in each of three
+    sweeps. A row at lam_i = 0 whose constraint is satisfied by more than the previous sweep's largest correction is
+    set aside.
     """
     n, D = Z.shape
     zero, one, relax = np.float32(0.0), np.float32(1.0), np.float32(omega)
@@ -48,6 +50,8 @@ def coordinate_descent(Z: np.ndarray, inverse_squares: np.ndarray, lam: np.ndarr
     quiet = 0
     state = np.uint64(_SEED)
     for sweep in range(sweeps):
+        if stop[0]:
+            return sweep
         for a in range(active - 1, 0, -1):
             state ^= state << np.uint64(13)
             state ^= state >> np.uint64(7)

@@ -41,10 +41,11 @@ class Face(NamedTuple):
     vector: np.ndarray  # [D]
     carry: np.ndarray  # [capacity]
     ints: np.ndarray  # [8]
+    stop: np.ndarray  # [1], whether to give up
 
 
-def empty_face(Z: np.ndarray, squares: np.ndarray) -> Face:
-    """A face without rows, for the rows `Z` [n, D] with squared norms `squares` [n]."""
+def empty_face(Z: np.ndarray, squares: np.ndarray, stop: np.ndarray) -> Face:
+    """A face without rows, for the rows `Z` [n, D] with squared norms `squares` [n]; `stop` [1] ends the walk."""
     n, D = Z.shape
     c = min(n, D)
     return Face(
@@ -53,6 +54,7 @@ def empty_face(Z: np.ndarray, squares: np.ndarray) -> Face:
         lam=np.zeros(c), U=np.empty((c, c)), h=np.zeros(c), inside=np.zeros(n, np.bool_), w=np.zeros(D),
         v=np.zeros(c), r=np.zeros(c), by_slot=np.zeros(c), vector=np.zeros(D), carry=np.zeros(c),
         ints=np.zeros(8, np.int32),
+        stop=stop,
     )  # fmt: skip
 
 
@@ -228,7 +230,7 @@ def settle(face: Face, members: np.ndarray) -> None:
     K lam = 1 is solved, and the row with the most negative multiplier leaves, until none is negative.
     """
     _factorise(face, members)
-    while face.size[0] > 0:
+    while face.size[0] > 0 and not face.stop[0]:
         m = face.size[0]
         _copy(face.h, face.lam, m)
         solve_upper(face.U, m, face.lam, face.ints)

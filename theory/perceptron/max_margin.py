@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory._compiled import compiled
+from theory._threads import Flag, interruptible, unset
 from theory.perceptron.active_set import GUARD, INSEPARABLE, walk
 from theory.perceptron.blas import REASSOCIATE, single_blas_thread
 from theory.perceptron.coordinate_descent import OVER_RELAXATION, coordinate_descent
@@ -37,6 +38,7 @@ GAP = 1e-10  # the largest relative gap that is returned
 _GOOD_GAP = 1e-12  # above this the final face is factorised afresh
 _PROOF = 1e-13  # residual of a Farkas combination, relative to its rows, that counts as zero
 _SWEEPS = 60  # at least; a fifth of D in high dimension
+_LONG = 2e8  # n D min(n, D) above this takes more than a tenth of a second
 _WORST_CONDITION = 1e-30  # a row this much smaller (squared) than the largest is left to the active set
 
 
@@ -114,8 +116,26 @@ def max_margin(X: ArrayLike, y: ArrayLike, *, initial: ArrayLike | None = None) 
     Source: minimum-norm duality; dual active set of D. Goldfarb and A. Idnani, Math. Programming 27 (1983).
     """
     samples, labels, start = _checked(X, y, initial)
+    n, D = samples.shape
+    long = float(n) * D * min(n, D) > _LONG
+    return interruptible(lambda stop: _trained(samples, labels, start, stop), long, compile_kernels)
+
+
+def compile_kernels() -> None:
+    """Compile, or load from the cache, in this thread what `max_margin` needs."""
+    _trained(np.eye(2), np.ones(2), np.empty(0), unset())
+
+
+def max_margin_until(stop: Flag, X: ArrayLike, y: ArrayLike) -> MaxMargin:
+    """`max_margin` for a thread of `theory._threads.working`: given up, with any result, when `stop` is set."""
+    return _trained(*_checked(X, y, None), stop)
+
+
+def _trained(
+    samples: NDArray[np.float64], labels: NDArray[np.float64], start: NDArray[np.float64], stop: Flag
+) -> MaxMargin:
     with single_blas_thread():
-        face, status, proof_row, scale = _train(samples, labels, start)
+        face, status, proof_row, scale = _train(samples, labels, start, stop)
         if status == INSEPARABLE:
             raise _no_separator(face, proof_row, scale)
         answer = _certified(face, scale)
@@ -173,7 +193,7 @@ def _real(values: ArrayLike, name: str) -> NDArray[np.float64]:
 
 
 def _train(
-    X: NDArray[np.float64], y: NDArray[np.float64], initial: NDArray[np.float64]
+    X: NDArray[np.float64], y: NDArray[np.float64], initial: NDArray[np.float64], stop: Flag
 ) -> tuple[Face, int, int, float]:
     """Scale, solve: the final face, the walk's status, the row that proved inseparability, and the scale."""
     scale = 1.0
@@ -189,7 +209,7 @@ def _train(
     if not squares.all():
         row = int(np.argmin(squares))
         raise ValueError(f"row {row} of X is zero, or nothing beside the others: no margin is possible")
-    face, status, proof_row = _solve(Z, single, squares, initial)
+    face, status, proof_row = _solve(Z, single, squares, initial, stop)
     return face, status, proof_row, scale
 
 
@@ -216,6 +236,7 @@ def _solve(
     single: NDArray[np.float32],
     squares: NDArray[np.float64],
     initial: NDArray[np.float64],
+    stop: Flag,
 ) -> tuple[Face, int, int]:
     """Guess, then walk: the final face, the walk's status, and the row that proved inseparability (or -1)."""
     n, D = Z.shape
@@ -225,13 +246,13 @@ def _solve(
     if initial.size:
         w = initial @ Z  # start from the multiple of `initial` at which the dual is largest
         lam[:] = initial * (initial.sum() / max(w @ w, np.finfo(np.float64).tiny))
-    coordinate_descent(single, inverse, lam, max(_SWEEPS, D // 5), OVER_RELAXATION)
+    coordinate_descent(single, inverse, lam, max(_SWEEPS, D // 5), OVER_RELAXATION, stop)
 
     rows = np.flatnonzero(lam > 0.0)
     if rows.size > min(n, D):  # independent rows are at most D: those of largest lam |z|
         weight = lam[rows] * np.sqrt(squares[rows])
         rows = np.sort(rows[np.argsort(-weight, kind="stable")[: min(n, D)]])
-    face = empty_face(Z, squares)
+    face = empty_face(Z, squares, stop)
     status, proof_row = walk(face, rows, 4 * n + 50 * D + 1000)
     return face, status, proof_row
 

@@ -79,7 +79,9 @@ def tolerance(log_kappa: float) -> float:
 
 
 @compiled
-def newton(y: np.ndarray, alpha: float, kept: Kept, iterations: int) -> tuple[bool, float, np.ndarray, np.ndarray]:
+def newton(
+    y: np.ndarray, alpha: float, kept: Kept, iterations: int, stop: np.ndarray
+) -> tuple[bool, float, np.ndarray, np.ndarray]:
     """Damped Newton from y, in place. Returns (converged, residual, tangent dy / d log(alpha), averages)."""
     G, J, dG = at = Linearised(np.empty(3), np.empty((3, 3)), np.empty(3))
     tangent = np.zeros(3)
@@ -89,7 +91,7 @@ def newton(y: np.ndarray, alpha: float, kept: Kept, iterations: int) -> tuple[bo
     for _ in range(iterations):
         step = _solve3(J, G)
         size = _scaled_size(step, y)
-        if not math.isfinite(size):
+        if stop[0] or not math.isfinite(size):
             return False, residual, tangent, E
         small = size < STEP_TOLERANCE
         # At the rounding floor the step stops shrinking: take the better point and stop.
@@ -131,13 +133,13 @@ def small_alpha_start(alpha: float, kept: Kept) -> np.ndarray:
 
 
 @compiled(nogil=True)
-def solve_curve(alphas: np.ndarray, kept: Kept) -> Curve:
-    """Solve at increasing `alphas` [n]."""
+def solve_curve(alphas: np.ndarray, kept: Kept, stop: np.ndarray) -> Curve:
+    """Solve at increasing `alphas` [n]; what is left when `stop` [1] is set stays NaN."""
     n = alphas.size
     curve = Curve(np.full((n, 3), np.nan), np.full((n, 3), np.nan), np.full(n, np.nan), np.full((n, 2), np.nan))
     at = math.log(min(alphas[0], ALPHA_START))
     y = small_alpha_start(math.exp(at), kept)
-    ok, residual, tangent, E = newton(y, math.exp(at), kept, 60)
+    ok, residual, tangent, E = newton(y, math.exp(at), kept, 60, stop)
     if not ok:
         return curve
     step = 2.0
@@ -147,14 +149,14 @@ def solve_curve(alphas: np.ndarray, kept: Kept) -> Curve:
             stride = min(step, target - at)
             trial = y + stride * tangent
             alpha = alphas[k] if stride == target - at else math.exp(at + stride)
-            ok, new_residual, new_tangent, new_E = newton(trial, alpha, kept, 14)
+            ok, new_residual, new_tangent, new_E = newton(trial, alpha, kept, 14, stop)
             if ok:
                 at = target if stride == target - at else at + stride
                 y, tangent, residual, E = trial, new_tangent, new_residual, new_E
                 step = min(2.0 * step, 2.5)
             else:
                 step = 0.4 * stride
-                if step < 1e-9:
+                if stop[0] or step < 1e-9:
                     return curve
         curve.y[k] = y
         curve.tangent[k] = tangent

@@ -21,12 +21,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr, ndtri, owens_t
+from scipy.special import erfinv, log_ndtr, ndtr, ndtri, owens_t
 
 from shared.measures.perceptron import gradient_factor
 from theory.saddle_point.gaussian import CUT
@@ -35,11 +35,13 @@ from theory.saddle_point.moments import P0, SAMPLES, WEIGHT, WINDOWS, Kept, Stud
 KEEP_NAMES = ("hard", "easy", "random")
 MARGINS = ("unsigned", "signed")
 ORDER = 18  # Chebyshev coefficients a panel
+SMALLEST_FRACTION = 1e-25  # below, so little of a pool is left before CUT that nothing can be resolved
+SMALLEST_SHARE = 1e-28  # of a pool's samples with a margin that have U > 0: below, the cut at CUT shows
+RESOLVED_FRACTION = 1e-8  # largest relative error of a kept fraction by its margins
 PANELS = 2000  # more than this many panels: the user's function is noise
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(NamedTuple):
     """A rule as the compiled equations take it.
 
     `kind` 0: `table` [windows, 2] of label-signed margins. 1: `ends` [panels + 1], `table` [panels, ORDER],
@@ -68,6 +70,15 @@ class Rule(Protocol):
         ...
 
 
+class ImpossibleMargin(ValueError):  # noqa: N818 - says what is wrong, as the others do
+    """A margin that no sample of the pool has at this angle."""
+
+
+def brief(count: int) -> str:
+    """A whole number for a sentence, however long it is."""
+    return str(count) if abs(count) < 10**12 else f"about 1e{int(math.log10(abs(count)))}"
+
+
 def nearest(name: str, allowed: Sequence[str]) -> str:
     """`", did you mean 'hard'?"` or nothing, for error sentences."""
     close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
@@ -93,7 +104,11 @@ def margin_quantile(probability: float, theta: float, margin: str, upper: bool =
     if probability >= 1.0:
         return margin_quantile(0.0, theta, margin, not upper)
     if margin == "unsigned" or theta == 0.0:
-        return float(-ndtri(probability / 2.0) if upper else ndtri(0.5 + probability / 2.0))
+        if upper:
+            return float(-ndtri(probability / 2.0))
+        if probability < 1e-3:  # a small margin has digits that its distance from one half has not
+            return math.sqrt(2.0) * float(erfinv(probability))
+        return float(ndtri(0.5 + probability / 2.0))
     cot = 1.0 / math.tan(theta)
 
     def excess(t: float) -> float:
@@ -130,7 +145,15 @@ class Ranked:
             windows = _windows(lowest, margin_quantile(self.fraction, theta, margin), theta, margin)
         else:
             windows = _windows(margin_quantile(self.fraction, theta, margin, True), math.inf, theta, margin)
-        return Resolved(WINDOWS, np.zeros(1), windows, self.fraction)
+        resolved = Resolved(WINDOWS, np.zeros(1), windows, self.fraction)
+        if self.fraction < 1e-3:  # the tested domain needs no check
+            mass = resolved._replace(fraction=1.0).mass(theta)
+            if not abs(mass / self.fraction - 1.0) < RESOLVED_FRACTION:
+                raise ValueError(
+                    f"fraction is {self.fraction:g}, too small to be resolved in double precision at theta = {theta:g} "
+                    f"(its margins hold {mass:.3g} of the pool); the tested range is 1e-3 to 1"
+                )
+        return resolved
 
 
 @dataclass(frozen=True)
@@ -271,6 +294,11 @@ def pool_density(m: NDArray[np.float64], theta: float, margin: str) -> NDArray[n
     return density * np.exp(log_ndtr(m / math.tan(theta)))
 
 
+def _share(m: NDArray[np.float64], theta: float) -> NDArray[np.float64]:
+    """Share of the pairs +-x with J.x = +-m, m label-signed, of which the pool holds the one with that margin."""
+    return np.where(m >= 0.0, 1.0, 0.0) if theta == 0.0 else ndtr(m / math.tan(theta))
+
+
 @dataclass(frozen=True)
 class Density:
     """Any density of the margin itself (need not be normalised): absolute margins >= 0, or label-signed ones.
@@ -298,7 +326,16 @@ class Density:
             negative = np.linspace(-CUT, -1e-9, 200)
             if margin == "signed" and np.any(np.asarray(self.function(negative)) > 1e-12):
                 raise ValueError("the density gives mass to negative margins, which a perfect probe never sees")
-        return _resolve_weight(weight, self.breaks, theta, margin, "density")
+        resolved = _resolve_weight(weight, self.breaks, theta, margin, "density")
+        if margin == "signed" and theta > 0.0:
+            m = np.linspace(-CUT, CUT, 5201)
+            values = np.asarray(self.function(m), dtype=float)
+            rare = _share(m, theta) < SMALLEST_SHARE
+            if values[rare].sum() > 1e-9 * values.sum():
+                raise ImpossibleMargin(
+                    f"the density gives mass to margins below {m[~rare][0]:.3g}, which no sample has at theta = {theta:g}"
+                )
+        return resolved
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,7 +360,7 @@ class Samples:
             raise ValueError("margins must be finite and weights finite, non-negative and not all zero")
         weights = weights / weights.sum()
         if (margin == "unsigned" or theta == 0.0) and np.any(values < 0.0):
-            raise ValueError(
+            raise ImpossibleMargin(
                 f"a margin is {values.min():.3g}, must be >= 0 for the {margin} margin at theta = {theta:g}"
             )
         if theta == 0.0:
@@ -331,9 +368,10 @@ class Samples:
         elif margin == "unsigned":
             margins, masses = np.concatenate([values, -values]), np.concatenate([weights, weights])
         else:
-            share = ndtr(values / math.tan(theta))
-            if np.any(share < 1e-250):
-                raise ValueError(f"a margin of {values[share < 1e-250][0]:.3g} does not occur at theta = {theta:g}")
+            share = _share(values, theta)
+            rare = share < SMALLEST_SHARE
+            if np.any(rare):
+                raise ImpossibleMargin(f"a margin of {values[rare][0]:.3g} does not occur at theta = {theta:g}")
             margins, masses = values, weights / share
         order = np.argsort(margins)
         return Resolved(SAMPLES, margins[order].copy(), masses[order][None, :].copy(), 1.0)

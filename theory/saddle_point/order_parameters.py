@@ -23,10 +23,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory._threads import interruptible
 from theory.saddle_point.continuation import RESIDUAL_TOLERANCE, Curve, solve_curve, tolerance
-from theory.saddle_point.kept import Rule, check_margin, make_rule
+from theory.saddle_point.kept import SMALLEST_FRACTION, Rule, check_margin, make_rule
+from theory.saddle_point.moments import SAMPLES, WEIGHT, WINDOWS, Kept
 
 CONVERGED = "converged"
+# Seconds that a point may take, and a sample of one, generously: what decides whether work is done in a thread.
+_SECONDS = {WINDOWS: 3e-4, WEIGHT: 3e-2, SAMPLES: 1e-4}
+_LONG = 0.1
 
 
 class NotConverged(RuntimeError):  # noqa: N818 - the name users catch
@@ -93,6 +98,10 @@ def check_fraction(fraction: ArrayLike) -> NDArray[np.float64]:
     bad = ~((values > 0.0) & (values <= 1.0))
     if np.any(bad):
         raise ValueError(f"fraction is {values[bad].flat[0]:g}, must lie in (0, 1] (tested range 1e-3 to 1)")
+    if np.any(values < SMALLEST_FRACTION):
+        raise ValueError(
+            f"fraction is {values.min():g}, must be at least {SMALLEST_FRACTION:g} (tested range 1e-3 to 1)"
+        )
     return values
 
 
@@ -105,7 +114,7 @@ def check_theta(theta: ArrayLike) -> NDArray[np.float64]:
             f"theta is {values[bad].flat[0]:g}, must lie in [0, pi/2] radians (0 to 90 degrees); "
             "use numpy.deg2rad for degrees"
         )
-    return values
+    return values + 0.0  # -0 is 0
 
 
 def solve(
@@ -150,7 +159,7 @@ def solve(
         where = np.flatnonzero((fractions == f) & (thetas == angle))
         rule = make_rule(keep, f).resolve(angle, margin)
         increasing, back = np.unique(alphas[where], return_inverse=True)
-        for target, values in zip(found, solve_curve(increasing, rule.seen_at(angle)), strict=True):
+        for target, values in zip(found, _curve(increasing, rule.seen_at(angle)), strict=True):
             target[where] = values[back]
         kept[where] = rule.fraction if not isinstance(keep, str) else (1.0 if keep == "random" else f)
     failed = ~(found.residual < [tolerance(value) for value in found.y[:, 0]])
@@ -163,6 +172,20 @@ def solve(
         )
     status = np.where(failed, "continuation in alpha stopped before this point", CONVERGED)
     return _observables(_Points(alphas, kept, thetas, shape), keep, margin, found, status)
+
+
+def _curve(alphas: NDArray[np.float64], kept: Kept) -> Curve:
+    """`solve_curve`, which Ctrl-C can end."""
+    each = _SECONDS[kept.kind] * (kept.ends.size if kept.kind == SAMPLES else 1)
+    on_the_way = 10  # points that lead from small alpha to the first
+    long = each * (alphas.size + on_the_way) > _LONG
+    return interruptible(lambda stop: solve_curve(alphas, kept, stop), long, _compile)
+
+
+def _compile() -> None:
+    """Compile, or load from the cache, in this thread what `solve` needs."""
+    everything = Kept(WINDOWS, np.zeros(1), np.array([[0.0, math.inf]]), 1.0, 0.0, 1.0)
+    solve_curve(np.ones(1), everything, np.ones(1, np.bool_))
 
 
 class _Points(NamedTuple):

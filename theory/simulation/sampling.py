@@ -30,9 +30,11 @@ from numpy.typing import NDArray
 from scipy.special import erfinv, log_ndtr, ndtri, ndtri_exp
 
 from theory.saddle_point.gaussian import CUT
-from theory.saddle_point.kept import Ranked, Resolved, Rule, check_margin, make_rule
+from theory.saddle_point.kept import SMALLEST_FRACTION, Ranked, Resolved, Rule, brief, check_margin, make_rule
 from theory.saddle_point.moments import SAMPLES, WINDOWS
 
+LARGEST = 500_000_000  # numbers in the data of one trial: 4 GB
+LARGEST_POOL = 1_000_000_000  # samples drawn one by one for a trial, where the pool cannot be left out
 _BLOCK = 1 << 18  # pool samples drawn at a time
 _CELL = 0.005  # width of the cells of a tabulated margin density, in standard deviations
 
@@ -199,6 +201,11 @@ def plane_law(rule: Rule, count: int, theta: float, margin: str) -> PlaneLaw:
         return Unselected()
     if margin == "unsigned" or theta == 0.0:
         return LargestOrSmallest(pool, rule.hardest)
+    if pool > LARGEST_POOL:
+        raise ValueError(
+            f"fraction = {rule.fraction:g} of the signed margin means drawing a pool of {pool:.3g} samples for every "
+            f"trial, at most {LARGEST_POOL:.0e} are drawn: raise the fraction, or lower alpha or the dimension"
+        )
     return RankedBySignedMargin(pool, rule.hardest, theta)
 
 
@@ -266,8 +273,16 @@ def check_point(alpha: float, fraction: float, theta: float, dimension: int) -> 
         raise ValueError(f"alpha is {alpha:g}, must be positive: kept samples per dimension")
     if not 0.0 < fraction <= 1.0:
         raise ValueError(f"fraction is {fraction:g}, must lie in (0, 1]: the share of the pool that is kept")
+    if fraction < SMALLEST_FRACTION:
+        raise ValueError(f"fraction is {fraction:g}, must be at least {SMALLEST_FRACTION:g} (tested range 1e-3 to 1)")
     if not 0.0 <= theta <= math.pi / 2:
         hint = f" ({theta:g} degrees are {math.radians(theta):.4g})" if 1.0 < theta <= 90.0 else ""
         raise ValueError(f"theta is {theta:g}, must lie in [0, pi/2], radians from probe to teacher{hint}")
     if dimension < 1 or (dimension < 2 and theta > 0.0):
         raise ValueError(f"dimension is {dimension}, must be at least 1, or 2 for a probe at an angle")
+    if dimension > LARGEST or max(1.0, alpha * dimension) * dimension > LARGEST:
+        count = f"{max(1.0, alpha * dimension):.3g}" if dimension <= LARGEST else "any number of"
+        raise ValueError(
+            f"alpha = {alpha:g} at dimension {brief(dimension)} means {count} samples; the data of a trial may have "
+            f"{LARGEST:.1g} numbers at most"
+        )

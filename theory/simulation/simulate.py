@@ -14,9 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -24,14 +22,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shared.terminal.progress import Report, reporting
+from theory._threads import Flag, working
 from theory.perceptron.blas import single_blas_thread
-from theory.perceptron.max_margin import max_margin
-from theory.saddle_point.kept import Ranked, Rule, check_margin, make_rule
-from theory.simulation.sampling import PlaneLaw, check_point, draw_in_plane_law, plane_law, pool_size, sample_count
+from theory.perceptron.max_margin import compile_kernels, max_margin_until
+from theory.saddle_point.kept import Ranked, Rule, brief, check_margin, make_rule
+from theory.simulation.sampling import (
+    LARGEST,
+    PlaneLaw,
+    check_point,
+    draw_in_plane_law,
+    plane_law,
+    pool_size,
+    sample_count,
+)
 
 OBSERVABLES = ("test_error", "R", "rho", "kappa")
 _TRIALS_A_JOB = 10
-_LARGEST = 500_000_000  # numbers in the data of one trial: 4 GB
+MOST_TRIALS = 10_000_000  # of all points of a call
+MOST_WORKERS = 1024
 
 Array = NDArray[np.float64]
 
@@ -144,7 +152,9 @@ def simulate(
     trials, seed, workers = _checked_counts(dimension, trials, seed, workers)
     check_margin(margin)
     grid = _broadcast(alpha, fraction, theta, keep)
-    points = [_point(float(a), float(f), k, float(t), dimension, margin) for a, f, t, k in grid]
+    if grid.size * trials > MOST_TRIALS:
+        raise ValueError(f"{grid.size} points of {trials} trials are more than {MOST_TRIALS:g} trials in one call")
+    points = [_point(float(a), float(f), k, float(t) + 0.0, dimension, margin) for a, f, t, k in grid]
     values = np.empty((len(points), trials, len(OBSERVABLES)))
     _run(points, values, seed, workers, progress)
 
@@ -180,6 +190,9 @@ def _checked_counts(dimension: int, trials: int, seed: int, workers: int | None)
         least = 0 if name == "seed" else 1
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"{name} is {value!r}, must be a whole number, at least {least}")
+    for name, most in (("dimension", LARGEST), ("trials", MOST_TRIALS), ("workers", MOST_WORKERS)):
+        if counts.get(name, 0) > most:
+            raise ValueError(f"{name} is {brief(counts[name])}, must be at most {most:g}")
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(trials), int(seed), int(workers)
@@ -216,11 +229,6 @@ def _point(alpha: float, fraction: float, keep: str | Rule, theta: float, dimens
     check_point(alpha, fraction, theta, dimension)
     rule = make_rule(keep, fraction)
     count = sample_count(alpha, dimension)
-    if count * dimension > _LARGEST:
-        raise ValueError(
-            f"alpha = {alpha:g} at dimension {dimension} means {count:.3g} samples; the data of a trial may have "
-            f"{_LARGEST:.1g} numbers at most"
-        )
     kept = count / pool_size(count, rule.fraction) if isinstance(rule, Ranked) else 1.0
     settings = f"{count} {dimension} {theta!r} {margin} ".encode() + _identity(rule, theta, margin)
     key = tuple(int(word) for word in np.frombuffer(hashlib.sha256(settings).digest(), "<u4"))
@@ -242,39 +250,29 @@ def _run(points: list[_Point], values: Array, seed: int, workers: int, progress:
     trials = values.shape[1]
     order = sorted(range(len(points)), key=lambda k: -points[k].cost)
     jobs = [(k, range(s, min(s + _TRIALS_A_JOB, trials))) for k in order for s in range(0, trials, _TRIALS_A_JOB)]
-    total = sum(points[k].cost * len(numbers) for k, numbers in jobs)
+    total = trials * sum(point.cost for point in points)
     done = 0.0
-    with reporting(progress, "simulating") as report, single_blas_thread(), _threads(workers) as pool:
-        waiting = {}
-        for k, numbers in jobs:
-            future = pool.submit(_trials, points[k], numbers, seed, values[k])
-            waiting[future] = points[k].cost * len(numbers)
-        for finished in as_completed(waiting):
-            finished.result()
-            done += waiting[finished]
+    compile_kernels()
+
+    def work(job: tuple[int, range], stop: Flag) -> None:
+        _trials(points[job[0]], job[1], seed, values[job[0]], stop)
+
+    with reporting(progress, "simulating") as report, single_blas_thread(), working(work, jobs, workers) as finished:
+        for k, numbers in finished:
+            done += points[k].cost * len(numbers)
             report(done, total)
 
 
-@contextmanager
-def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A thread pool that drops what has not started when the block is left by an exception."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _trials(point: _Point, numbers: range, seed: int, out: Array) -> None:
-    """Do the trials `numbers` of a point; out [trials, observables]."""
+def _trials(point: _Point, numbers: range, seed: int, out: Array, stop: Flag) -> None:
+    """Do the trials `numbers` of a point, until `stop` is set; out [trials, observables]."""
     for number in numbers:
+        if stop[0]:
+            return
         sequence = np.random.SeedSequence(seed, spawn_key=(*point.key, number))
         rng = np.random.Generator(np.random.SFC64(sequence))
         kept = draw_in_plane_law(rng, point.law, point.count, point.dimension, point.theta)
         try:
-            student = max_margin(kept.X, kept.y)
+            student = max_margin_until(stop, kept.X, kept.y)
         except Exception as error:
             error.add_note(
                 f"in trial {number}, seed {seed}, of alpha = {point.count / point.dimension:g}, "
