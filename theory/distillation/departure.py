@@ -42,10 +42,19 @@ class Departure:
 
 
 def departure(points: Array, labels: Array, teacher: Array, probe: Array) -> Departure:
-    """Measure it for points [M, D], labels [M], unit vectors teacher and probe [D]; M at least 2."""
+    """Measure it for points [M, D], labels [M], unit vectors teacher and probe [D].
+
+    Raises:
+        ValueError: fewer than 2 points or 3 dimensions, or a point that is not finite or lies in the plane of both.
+    """
+    if len(points) < 2 or points.shape[1] < 3:
+        raise ValueError(f"points of shape {list(points.shape)} have no complement: 2 points, 3 dimensions at least")
     plane = np.linalg.qr(np.column_stack([teacher, probe]))[0]
     rest = points - (points @ plane) @ plane.T
-    v = labels[:, None] * rest / np.linalg.norm(rest, axis=1, keepdims=True)
+    lengths = np.linalg.norm(rest, axis=1, keepdims=True)
+    if not np.all(lengths > 0.0) or not np.all(np.isfinite(lengths)):
+        raise ValueError(f"point {int(np.argmin(lengths > 0.0))} is not finite, or has no part outside the plane")
+    v = labels[:, None] * rest / lengths
     M, n = len(points), points.shape[1] - 2
     cosines = (v @ v.T)[np.triu_indices(M, 1)]
     pairs = cosines.size

@@ -120,9 +120,10 @@ class Probes:
     count: int = 20
 
     def __post_init__(self) -> None:
-        if not (self.alpha >= 0.0 and math.isfinite(self.alpha) and self.beta > 0.0 and self.count >= 1):
+        if not (self.alpha >= 0.0 and self.beta > 0.0 and math.isfinite(self.alpha + self.beta) and self.count >= 1):
             raise ValueError(
-                f"probes with alpha {self.alpha:g}, beta {self.beta:g}, count {self.count}: must be >= 0, > 0 and >= 1"
+                f"probes with alpha {self.alpha:g}, beta {self.beta:g}, count {self.count}: must be finite, "
+                ">= 0, > 0 and >= 1"
             )
 
     def draw(self, rng: np.random.Generator, teacher: Array, count: int | None = None) -> Array:

@@ -9,7 +9,7 @@ on them, and its error is laid beside
     (b) the theory at the tilted density with the same mean difficulty h: maximum entropy, nothing else fitted.
 
 Where they differ, synthesis is no selection; how far the points are from isotropic and independent in the complement of
-teacher and probe is measured (`theory.distillation.departure`), and how long they are.
+teacher and probe is measured (`theory.distillation.departure`), and how long they are. `theory.distillation.learning` learns the points.
 
 `python -m theory.distilled --out FOLDER` runs a grid of alpha and lambda, resumes what is there, prints a table.
 """
@@ -30,124 +30,20 @@ from numpy.typing import NDArray
 from shared.measures.perceptron import gradient_factor
 from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.atomic import write_atomically
-from shared.terminal.command import command, refuse_folder
+from shared.terminal.command import command, refuse_folder, sentence
 from shared.terminal.printing import Plain, Sheet
 from shared.terminal.progress import Report, reporting
 from theory.distillation.departure import departure, signed_margins, tilt_of_mean
-from theory.distillation.matching import DISTANCES, Probes, class_gradient, matching_loss
+from theory.distillation.learning import Distillation, Distilled, distil
 from theory.perceptron.blas import single_blas_thread
 from theory.perceptron.max_margin import NotCertified, NotSeparable, max_margin
-from theory.saddle_point.kept import Samples, Tilt, nearest
-from theory.saddle_point.order_parameters import solve
+from theory.saddle_point.kept import ImpossibleMargin, Rule, Samples, Tilt, brief
+from theory.saddle_point.order_parameters import NotConverged, solve
 from theory.simulation.simulate import overlaps
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """One distillation.
-
-    Attributes:
-        alpha: synthetic points per dimension.
-        coefficient: lambda of the correction.
-        seed: of teacher, real set, probes and start; the same for all lambda, so they are paired.
-        dimension: D.
-        real: real samples per dimension, from which the points also start.
-        steps: updates of the points.
-        rate: learning rate, in units of M (each point's share of the loss is 1 / M).
-        distance: cosine or squared.
-        probe_alpha: samples per dimension that matching's probes were trained on; 0: random directions.
-        beta: their confidence.
-        probes: their number.
-    """
-
-    alpha: float = 1.0
-    coefficient: float = 0.0
-    seed: int = 0
-    dimension: int = 200
-    real: float = 10.0
-    steps: int = 300
-    rate: float = 0.5
-    distance: str = "cosine"
-    probe_alpha: float = 1.0
-    beta: float = 2.0
-    probes: int = 20
-
-    def __post_init__(self) -> None:
-        if self.distance not in DISTANCES:
-            names = tuple(DISTANCES)
-            raise ValueError(f"distance is {self.distance!r}, must be one of {names}{nearest(self.distance, names)}")
-        for name in ("alpha", "real", "rate"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
-                raise ValueError(f"{name} is {getattr(self, name):g}, must be positive")
-        if self.dimension < 4 or self.steps < 0 or self.seed < 0 or not math.isfinite(self.coefficient):
-            raise ValueError(
-                f"dimension {self.dimension}, steps {self.steps}, seed {self.seed}, coefficient {self.coefficient:g}: "
-                "must be at least 4, at least 0, at least 0, and finite"
-            )
-        if not 2 <= self.count <= round(self.real * self.dimension):
-            raise ValueError(
-                f"alpha {self.alpha:g} means {self.count} points: at least 2, and at most the real set's "
-                f"{round(self.real * self.dimension)}"
-            )
-        Probes(self.probe_alpha, self.beta, self.probes)
-
-    @property
-    def count(self) -> int:
-        """Number M of points."""
-        return round(self.alpha * self.dimension)
-
-
-@dataclass(frozen=True, eq=False)
-class Distilled:
-    """Learnt points [M, D] with labels [M], the teacher [D], a probe [D] that matching never saw, and the losses.
-
-    Attributes:
-        points, labels, teacher, probe: see above.
-        start: [M, D], the real samples from which the points started.
-        losses: [steps].
-        pull: mean over steps of the norm of the correction's gradient over that of the distance.
-    """
-
-    points: Array
-    labels: Array
-    start: Array
-    teacher: Array
-    probe: Array
-    losses: Array
-    pull: float
-
-
-def distil(settings: Distillation) -> Distilled:
-    """Learn the points; everything but lambda is shared by settings of the same seed."""
-    streams = [np.random.default_rng([settings.seed, k]) for k in range(4)]
-    D, M = settings.dimension, settings.count
-    teacher = streams[0].standard_normal(D)
-    teacher /= np.linalg.norm(teacher)
-    X = streams[0].standard_normal((round(settings.real * D), D))
-    y = np.where(X @ teacher >= 0.0, 1.0, -1.0)
-    by_label = {label: X[y == label] for label in (1.0, -1.0)}
-    half = M // 2
-    points = np.concatenate([by_label[1.0][: M - half], by_label[-1.0][:half]])
-    labels = np.concatenate([np.ones(M - half), -np.ones(half)])
-    if len(points) < M:
-        raise ValueError(f"the real set has too few samples of a class for {M} points: raise real")
-    start = points.copy()
-    probes = Probes(settings.probe_alpha, settings.beta, settings.probes)
-    ensemble = settings.beta * probes.draw(streams[1], teacher)
-    held_out = probes.draw(streams[2], teacher, 1)[0]
-    real = [{c: class_gradient(samples, c, w)[0] for c, samples in by_label.items()} for w in ensemble]
-    losses = np.empty(settings.steps)
-    pulls = np.empty(settings.steps)
-    for step in range(settings.steps):
-        k = int(streams[3].integers(len(ensemble)))
-        found = matching_loss(points, labels, real[k], ensemble[k], settings.coefficient, DISTANCES[settings.distance])
-        points = points - settings.rate * M * found.gradient
-        losses[step] = found.loss
-        pulls[step] = found.penalty_pull / max(found.distance_pull, 1e-300)
-    pull = float(pulls.mean()) if settings.steps else 0.0
-    return Distilled(points, labels, start, teacher, held_out, losses, pull)
+THEORIES = ("theory_probe", "theory_teacher", "theory_tilted")
+MOST_CELLS = 100_000
 
 
 @dataclass(frozen=True)
@@ -159,8 +55,9 @@ class Measured:
         start_error: of the one on the real samples from which the points started.
         theta: angle of the held-out probe, radians.
         mislabelled: share of points on the wrong side of the teacher.
+        theory_probe, theory_teacher, theory_tilted: NaN where there is no student to lay beside them.
         theory_probe, theory_teacher: theory at the realised margins along the held-out probe (at its angle) and along
-            the teacher (a perfect probe; mislabelled points left out).
+            the teacher (a perfect probe; mislabelled points left out). NaN where the model has no such margins.
         tau: tilt with the realised mean h along the held-out probe. theory_tilted: theory at that tilt.
         mean_h, start_h: mean difficulty along the held-out probe, and that of the start.
         mean_margin: mean margin along the held-out probe.
@@ -200,6 +97,14 @@ def _student_error(points: Array, labels: Array, teacher: Array) -> float:
         return math.nan
 
 
+def _theory(alpha: float, rule: Rule, theta: float) -> float:
+    """The theory's test error for label-signed margins; NaN if the model has none like these, or no solution."""
+    try:
+        return float(solve(alpha, 1.0, rule, theta, "signed").test_error)
+    except (ImpossibleMargin, NotConverged):
+        return math.nan
+
+
 def measure(settings: Distillation, made: Distilled) -> Measured:
     """Train on the points and lay the result beside the theory."""
     T, J, y, D = made.teacher, made.probe, made.labels, settings.dimension
@@ -213,21 +118,23 @@ def measure(settings: Distillation, made: Distilled) -> Measured:
         float(gradient_factor(signed_margins(p, y, sign * J), settings.beta).mean()) for p in (made.points, made.start)
     )
     tau = tilt_of_mean(h, theta, settings.beta)
-    tilted = math.nan
-    if math.isfinite(tau):
-        tilted = solve(settings.alpha, 1.0, Tilt(tau, settings.beta, True), theta, "signed").test_error
+    error = _student_error(made.points, y, T)
+    theories = dict.fromkeys(THEORIES, math.nan)
+    if math.isfinite(error):
+        theories["theory_probe"] = _theory(settings.alpha, Samples(along), theta)
+        if right.any():
+            theories["theory_teacher"] = _theory(settings.alpha, Samples(along_teacher[right]), 0.0)
+        if math.isfinite(tau):
+            theories["theory_tilted"] = _theory(settings.alpha, Tilt(tau, settings.beta, True), theta)
     apart = departure(made.points, y, T, J)
-    perfect = solve(settings.alpha, 1.0, Samples(along_teacher[right])).test_error if right.any() else math.nan
     last = made.losses[-max(1, settings.steps // 10) :]
     return Measured(
-        test_error=_student_error(made.points, y, T),
+        test_error=error,
         start_error=_student_error(made.start, y, T),
         theta=theta,
         mislabelled=float(1.0 - right.mean()),
-        theory_probe=solve(settings.alpha, 1.0, Samples(along), theta, "signed").test_error,
-        theory_teacher=perfect,
+        **theories,
         tau=tau,
-        theory_tilted=tilted,
         mean_h=h,
         start_h=start_h,
         mean_margin=float(along.mean()),
@@ -240,6 +147,7 @@ def measure(settings: Distillation, made: Distilled) -> Measured:
 
 
 RECORD = "distilled.jsonl"
+ERRORS = ("test_error", "start_error", *THEORIES)
 
 
 def study(
@@ -276,13 +184,29 @@ def _key(row: dict[str, Any]) -> str:
 def _stored(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({sentence(error)}): name another --out") from error
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
             _key(row)
-        except (ValueError, KeyError) as error:
+            _check_results(row)
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}, line {number}, is no record of this program: name another --out") from error
+        if row["test_error"] is None:  # an earlier version kept theories of sets that have no student
+            row |= dict.fromkeys(THEORIES)
         yield row
+
+
+def _check_results(row: dict[str, Any]) -> None:
+    """ValueError or KeyError unless every result is there, a finite number or null, and errors lie in [0, 1]."""
+    for field in fields(Measured):
+        value = row[field.name]
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not (number and (field.name not in ERRORS or 0.0 <= value <= 1.0)):
+            raise ValueError(f"{field.name} is {value!r}")
 
 
 @dataclass(frozen=True)
@@ -311,7 +235,15 @@ class Study:
     def settings(self) -> list[Distillation]:
         """All cells; ValueError if a value is out of range."""
         if self.seeds < 1:
-            raise ValueError(f"--seeds is {self.seeds}, must be at least 1")
+            raise ValueError(f"--seeds is {brief(self.seeds)}, must be at least 1")
+        for name in ("alpha", "coefficient"):
+            if not getattr(self, name):
+                raise ValueError(f"--{name} needs at least one number")
+        cells = len(self.alpha) * len(self.coefficient) * self.seeds
+        if cells > MOST_CELLS:
+            raise ValueError(
+                f"{brief(cells)} distillations are asked for (alpha x coefficient x seeds), at most {MOST_CELLS}"
+            )
         names = ("dimension", "steps", "rate", "distance", "probe_alpha", "beta", "real")
         shared = {name: getattr(self, name) for name in names}
         return [
@@ -339,6 +271,9 @@ class Study:
                 table.add_row(f"{a:g}", f"{c:g}", *(f"{_mean([r[k] for r in cells]):.3g}" for k in columns))
         Plain().print(table)
         print(f"{self.out / RECORD}: {len(rows)} distillations")
+        lost = sum(math.isnan(row["test_error"]) for row in rows)
+        if lost:
+            print(f"{lost} of the learnt sets cannot be separated: they have no test error and no theory, in no mean")
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -333,7 +333,7 @@ class Density:
             rare = _share(m, theta) < SMALLEST_SHARE
             if values[rare].sum() > 1e-9 * values.sum():
                 raise ImpossibleMargin(
-                    f"the density gives mass to margins below {m[~rare][0]:.3g}, which no sample has at theta = {theta:g}"
+                    f"the density gives mass to margins below {m[~rare][0]:.3g}: none occur at theta = {theta:g}"
                 )
         return resolved
 
