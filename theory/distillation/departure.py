@@ -83,7 +83,8 @@ def tilt_of_mean(mean: float, theta: float, beta: float, base: Tilt | None = Non
     log_density = -0.5 * m * m + (log_ndtr(m / math.tan(theta)) if theta > 0.0 else 0.0)
     h = gradient_factor(m, beta)
     if base is None or base.gradient_weighted:
-        log_density = log_density + np.log(h)
+        with np.errstate(divide="ignore"):  # where h is 0, so is the density
+            log_density = log_density + np.log(h)
 
     def excess(tau: float) -> float:
         log = log_density - tau * h

@@ -18,6 +18,7 @@ from theory.simulation.sampling import LARGEST
 
 Array = NDArray[np.float64]
 MOST_STEPS = 10_000_000
+_DIVERGED = 1e100  # a coordinate that nothing can be computed from
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,19 @@ def distil(settings: Distillation) -> Distilled:
     real = [{c: class_gradient(samples, c, w)[0] for c, samples in by_label.items()} for w in ensemble]
     losses = np.empty(settings.steps)
     pulls = np.empty(settings.steps)
-    for step in range(settings.steps):
-        k = int(streams[3].integers(len(ensemble)))
-        found = matching_loss(points, labels, real[k], ensemble[k], settings.coefficient, DISTANCES[settings.distance])
-        points = points - settings.rate * M * found.gradient
-        losses[step] = found.loss
-        pulls[step] = found.penalty_pull / max(found.distance_pull, 1e-300)
-        if not np.isfinite(points).all():
-            raise ValueError(
-                f"the points of alpha {settings.alpha:g}, coefficient {settings.coefficient:g}, seed {settings.seed} "
-                f"diverged at step {step + 1}: lower the rate ({settings.rate:g}) or the coefficient"
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # said once, below
+        for step in range(settings.steps):
+            k = int(streams[3].integers(len(ensemble)))
+            found = matching_loss(
+                points, labels, real[k], ensemble[k], settings.coefficient, DISTANCES[settings.distance]
             )
+            points = points - settings.rate * M * found.gradient
+            losses[step] = found.loss
+            pulls[step] = found.penalty_pull / max(found.distance_pull, 1e-300)
+            if not np.abs(points).max() < _DIVERGED:
+                raise ValueError(
+                    f"the points of alpha {settings.alpha:g}, coefficient {settings.coefficient:g}, seed {settings.seed}"
+                    f" diverged at step {step + 1}: lower the rate ({settings.rate:g}) or the coefficient"
+                )
     pull = float(pulls.mean()) if settings.steps else 0.0
     return Distilled(points, labels, start, teacher, held_out, losses, pull)

@@ -20,7 +20,6 @@ import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -29,16 +28,15 @@ from scipy.optimize import brentq
 from scipy.special import erfinv, log_ndtr, ndtr, ndtri, owens_t
 
 from shared.measures.perceptron import gradient_factor
+from theory.saddle_point.chebyshev import chebyshev_panels
 from theory.saddle_point.gaussian import CUT
 from theory.saddle_point.moments import P0, SAMPLES, WEIGHT, WINDOWS, Kept, Student, averages
 
 KEEP_NAMES = ("hard", "easy", "random")
 MARGINS = ("unsigned", "signed")
-ORDER = 18  # Chebyshev coefficients a panel
 SMALLEST_FRACTION = 1e-25  # below, so little of a pool is left before CUT that nothing can be resolved
 SMALLEST_SHARE = 1e-28  # of a pool's samples with a margin that have U > 0: below, the cut at CUT shows
 RESOLVED_FRACTION = 1e-8  # largest relative error of a kept fraction by its margins
-PANELS = 2000  # more than this many panels: the user's function is noise
 
 
 class Resolved(NamedTuple):
@@ -129,6 +127,13 @@ def _windows(lower: float, upper: float, theta: float, margin: str) -> NDArray[n
     return np.array([[-upper, -lower], [lower, upper]])
 
 
+def _without_minus_zero(rule: object, *names: str) -> None:
+    """Make -0 plain 0: equal rules are simulated with equal seeds, and those hold the digits."""
+    for name in names:
+        if getattr(rule, name) == 0.0:
+            object.__setattr__(rule, name, abs(getattr(rule, name)))
+
+
 @dataclass(frozen=True)
 class Ranked:
     """The fraction of smallest (`hardest`) or largest margin."""
@@ -169,6 +174,7 @@ class Window:
             raise ValueError(f"the window ({self.lower}, {self.upper}) is empty: lower must be below upper")
         if self.quantiles and not (self.lower >= 0.0 and self.upper <= 1.0):
             raise ValueError(f"quantiles ({self.lower}, {self.upper}) must lie in [0, 1]")
+        _without_minus_zero(self, "lower", "upper")
 
     def resolve(self, theta: float, margin: str) -> Resolved:
         """See `Rule`; ValueError when the pool has nothing in the window."""
@@ -185,45 +191,6 @@ class Window:
         return Resolved(WINDOWS, np.zeros(1), windows, mass)
 
 
-def _chebyshev_panels(
-    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], breaks: Sequence[float], description: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Tabulate a function on [-CUT, CUT] by panels halved until their Chebyshev series has converged."""
-    angles = (np.arange(ORDER) + 0.5) * np.pi / ORDER
-    points = np.cos(angles)
-    to_coefficients = 2.0 / ORDER * np.cos(np.outer(np.arange(ORDER), angles))
-    to_coefficients[0] /= 2.0
-    inside = sorted({b for b in breaks if -CUT < b < CUT})
-    edges = [-CUT, *inside, CUT]
-    todo = [(lo, hi, 0, np.inf) for lo, hi in pairwise(edges)][::-1]
-    ends: list[float] = [-CUT]
-    table: list[NDArray[np.float64]] = []
-    while todo:
-        lo, hi, depth, parent = todo.pop()
-        values = np.asarray(function(0.5 * (lo + hi) + 0.5 * (hi - lo) * points), dtype=float)
-        if values.shape != points.shape or not np.all(np.isfinite(values)):
-            raise ValueError(
-                f"the {description} must return one finite number a margin (at margins in [{lo:g}, {hi:g}])"
-            )
-        if np.any(values < 0.0):
-            raise ValueError(f"the {description} is negative for margins in [{lo:g}, {hi:g}], must be >= 0")
-        coefficients = to_coefficients @ values
-        size = np.abs(coefficients)
-        tail = size[-3:].max() / max(size.max(), 1e-290)
-        # A small tail that halving does not shrink is the rounding noise of the user's function.
-        converged = tail < 2e-15 or (tail < 1e-10 and tail > 0.1 * parent)
-        # Thirty halvings pin an undeclared jump to 1e-8 of a panel.
-        if hi - lo > 2.0 or (depth < 30 and not converged):
-            middle = 0.5 * (lo + hi)
-            todo += [(middle, hi, depth + 1, tail), (lo, middle, depth + 1, tail)]
-            if len(table) + len(todo) > PANELS:
-                raise ValueError(f"the {description} is too rough near {middle:.3g}: name its breaks, or smooth it")
-            continue
-        ends.append(hi)
-        table.append(coefficients)
-    return np.array(ends), np.array(table)
-
-
 def _resolve_weight(
     weight: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     breaks: Sequence[float],
@@ -235,9 +202,9 @@ def _resolve_weight(
     if margin == "unsigned" or theta == 0.0:
         # Even in m: one table for |m|, with a panel edge where |m| has its cusp.
         breaks = [0.0, *breaks, *(-b for b in breaks)]
-        ends, table = _chebyshev_panels(lambda m: weight(np.abs(m)), breaks, description)
+        ends, table = chebyshev_panels(lambda m: weight(np.abs(m)), breaks, description)
     else:
-        ends, table = _chebyshev_panels(weight, breaks, description)
+        ends, table = chebyshev_panels(weight, breaks, description)
     mass = Resolved(WEIGHT, ends, table, 1.0).mass(theta)
     if not mass > 0.0:
         raise ValueError(f"the {description} keeps nothing of the pool")
@@ -274,6 +241,7 @@ class Tilt:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.coefficient) and math.isfinite(self.beta) and self.beta > 0.0):
             raise ValueError(f"tilt ({self.coefficient}, beta {self.beta}) must be finite, with beta > 0")
+        _without_minus_zero(self, "coefficient")
 
     def weight(self, m: NDArray[np.float64]) -> NDArray[np.float64]:
         """W at margins m, scaled to stay within double range."""
