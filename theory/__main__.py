@@ -34,7 +34,6 @@ READ_BY = {
     "tilt": ("tilt",),
     "beta": ("tilt",),
 }
-MOST_POINTS = 100_000
 # Short headings of long columns; JSON and CSV keep the long names.
 HEADINGS = {
     "support_vectors_per_dimension": "support/D",
@@ -160,8 +159,8 @@ class Curve:
         """Solve, print, draw."""
         if not 0.0 < self.alpha_min < self.alpha_max < math.inf:
             raise ValueError(f"--alpha-min {self.alpha_min:g} and --alpha-max {self.alpha_max:g} must be 0 < min < max")
-        if not 2 <= self.points <= MOST_POINTS:
-            raise ValueError(f"--points is {brief(self.points)}, must be at least 2 and at most {MOST_POINTS}")
+        if not 2 <= self.points <= scaling.MOST_POINTS:
+            raise ValueError(f"--points is {brief(self.points)}, must be at least 2 and at most {scaling.MOST_POINTS}")
         if self.plot.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"--plot is {str(self.plot)!r}, must end in .png, .pdf or .svg")
         if not self.keep:

@@ -23,6 +23,7 @@ Flag = NDArray[np.bool_]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 PATIENCE = 1.0
+_own = threading.local()  # .stop: the flag that a thread of `working` looks at
 
 
 def unset() -> Flag:
@@ -41,6 +42,7 @@ def working(work: Callable[[Job, Flag], None], jobs: Sequence[Job], workers: int
     done: queue.SimpleQueue[tuple[Job, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
+        _own.stop = stop
         while not stop[0]:
             try:
                 job = waiting.popleft()
@@ -84,10 +86,11 @@ def _next(done: queue.SimpleQueue[tuple[Job, BaseException | None]]) -> tuple[Jo
 def interruptible(work: Callable[[Flag], Result], long: bool, prepare: Callable[[], object]) -> Result:
     """The result of `work(stop)`: in a thread where it may take `long` and the main thread would have to sit in it.
 
+    In a thread of `working`, the flag is that of the whole work.
     `prepare` is called before such a thread: it compiles what the work needs, which must not be left half done.
     """
     if not long or threading.current_thread() is not threading.main_thread():
-        return work(unset())
+        return work(getattr(_own, "stop", unset()))
     prepare()
     found: list[Result] = []
     with working(lambda _, stop: found.append(work(stop)), [None], 1) as finished:

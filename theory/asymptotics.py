@@ -14,6 +14,7 @@ from scipy.special import log_ndtr, ndtr
 
 from theory.saddle_point.gaussian import PHI_0
 from theory.saddle_point.kept import margin_quantile
+from theory.saddle_point.order_parameters import check_fraction, check_theta
 
 
 def _phi(x: float) -> float:
@@ -37,6 +38,7 @@ def psi_2_integral(a: float) -> float:
 
 def mean_teacher_margin(fraction: float, keep: str, theta: float = 0.0) -> float:
     """u_bar = E_kept |T.x|, which fixes small alpha: error = 1/2 - u_bar sqrt(alpha) / pi (2)."""
+    check_fraction(fraction), check_theta(theta)
     if fraction == 1.0:
         return 2.0 * PHI_0
     gamma = margin_quantile(fraction, theta, "unsigned", upper=keep == "easy")
@@ -65,6 +67,7 @@ def large_alpha_prefactor(fraction: float, keep: str, theta: float = 0.0) -> flo
     hard C f / (2 Phi(gamma / sin) - 1), easy C f / (2 H(gamma / sin)) for theta > 0; at theta = 0 hard C f and easy
     C f exp(gamma^2 / 2). For easy and small theta the limit is reached only at enormous alpha.
     """
+    check_fraction(fraction), check_theta(theta)
     constant = large_alpha_constants()[1]
     if fraction == 1.0 or keep == "random":
         return constant
@@ -121,4 +124,5 @@ def hard_imperfect_floor(theta: float, random_error: float) -> float:
 
     cos(pi error) = sin(theta) cos(pi random_error), `random_error` the error of random samples at the same alpha.
     """
+    check_theta(theta)
     return math.acos(math.sin(theta) * math.cos(math.pi * random_error)) / math.pi

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
 
-from theory.saddle_point.kept import Rule, Tilt
+from theory.saddle_point.kept import Rule, Tilt, brief
 from theory.saddle_point.order_parameters import check_alpha, check_fraction, solve
 
 Array = NDArray[np.float64]
 ALPHA_RANGE = (1e-3, 1e3)
 SMALLEST_FRACTION = 1e-3
+MOST_POINTS = 100_000  # of a curve
 
 
 def _error(alpha: ArrayLike, fraction: ArrayLike, keep: str | Rule, theta: float, margin: str) -> Array:
@@ -47,6 +48,8 @@ def crossovers(
     lo, hi = check_alpha(alpha_range)
     if not lo < hi:
         raise ValueError(f"alpha_range is ({lo:g}, {hi:g}), must be increasing")
+    if not 2 <= points <= MOST_POINTS:
+        raise ValueError(f"points is {brief(points)}, must be at least 2 and at most {MOST_POINTS}")
     log_alpha = np.linspace(math.log(lo), math.log(hi), points)
     error = _error(np.exp(log_alpha), fraction, first, theta, margin)
     gap = error - _error(np.exp(log_alpha), fraction, second, theta, margin)
@@ -125,6 +128,8 @@ def best_fraction(
     An unlimited pool is searched down to a fraction of 1e-3 (`at_edge` says when the optimum lies there: for a
     perfect probe and alpha > 2 the error vanishes with the fraction, so there is no best one).
     """
+    if not alpha_total > 0.0:
+        raise ValueError(f"alpha_total is {alpha_total:g}, must be positive")
     lo = max(float(check_alpha(alpha)) / alpha_total, SMALLEST_FRACTION)
     if lo > 1.0:
         raise ValueError(f"alpha {alpha:g} kept samples cannot come from a pool of {alpha_total:g}")

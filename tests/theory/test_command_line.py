@@ -102,6 +102,43 @@ def test_wrong_values_get_one_sentence_and_status_two(capsys, arguments, words):
     assert all(word in err for word in words)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--keep", "hard", "--window", "0", "1"), ("--window is read by window, not by hard",)),
+        (("--keep", "easy", "--tilt", "1"), ("--tilt is read by tilt, not by easy",)),
+        (("--keep", "window", "--window", "0", "1", "--beta", "1"), ("--beta is read by tilt, not by window",)),
+        (("--keep", "window", "--window", "0", "1", "--fraction", "1"), ("--fraction is read by hard, easy, not by",)),
+        (("--keep", "tilt", "--tilt", "1", "--fraction", "0.3"), ("--fraction is read by hard, easy, not by tilt",)),
+        (("--keep", "random", "--fraction", "0.3"), ("--fraction", "not by random")),
+        (("--keep", "random", "--margin", "unsigned"), ("--margin is read by hard, easy, window, tilt, not by",)),
+    ],
+)
+@pytest.mark.parametrize("command", [("solve", "--alpha", "1"), ("simulate", "--alpha", "1"), ("curve",)])
+def test_a_flag_that_the_strategy_never_reads_is_refused(capsys, command, arguments, words):
+    status, out, err = run(capsys, *command, *arguments)
+    assert status == 2 and out == "" and len(err.strip().splitlines()) == 1
+    assert all(word in err for word in words)
+
+
+def test_a_flag_that_one_of_several_strategies_reads_is_taken(capsys, tmp_path):
+    plot = tmp_path / "c.png"
+    arguments = ("--fraction", 0.3, "--tilt", 2, "--points", 2, "--alpha-max", 1, "--plot", plot, "--json")
+    status, out, _ = run(capsys, "curve", "--keep", "random", "easy", "tilt", *arguments)
+    assert status == 0
+    assert [row["fraction"] for row in json.loads(out)][:4] == [1.0, 1.0, 0.3, 0.3]
+    status, _, err = run(capsys, "curve", "--keep", "random", "easy", *arguments)
+    assert status == 2 and "--tilt is read by tilt, not by random and easy" in err
+    status, _, err = run(capsys, "crossover", "--first", "random", "--second", "tilt", "--tilt", 1, "--fraction", 0.3)
+    assert status == 2 and "--fraction is read by hard, easy, not by random and tilt" in err
+
+
+def test_a_curve_of_no_strategies_is_refused(capsys):
+    for arguments in (("--keep",), ("--keep", "--points", "2")):
+        status, out, err = run(capsys, "curve", *arguments)
+        assert status == 2 and out == "" and "--keep names no strategy" in err and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("arguments", [("solv",), ("solve",), ("solve", "--alpha", "one"), ("solve", "--alhpa", "1")])
 def test_wrong_flags_exit_with_status_two(capsys, arguments):
     with pytest.raises(SystemExit) as exit_:

@@ -143,8 +143,8 @@ def distil(settings: Distillation) -> Distilled:
             pulls[step] = found.penalty_pull / max(found.distance_pull, 1e-300)
             if not np.abs(points).max() < _DIVERGED:
                 raise ValueError(
-                    f"the points of alpha {settings.alpha:g}, coefficient {settings.coefficient:g}, seed {settings.seed}"
-                    f" diverged at step {step + 1}: lower the rate ({settings.rate:g}) or the coefficient"
+                    f"the points of alpha {settings.alpha:g}, coefficient {settings.coefficient:g}, seed "
+                    f"{settings.seed}, rate {settings.rate:g} diverged at step {step + 1}: lower rate or coefficient"
                 )
     pull = float(pulls.mean()) if settings.steps else 0.0
     return Distilled(points, labels, start, teacher, held_out, losses, pull)

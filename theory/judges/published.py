@@ -39,6 +39,7 @@ from scipy.special import ndtr
 from theory.asymptotics import mean_teacher_margin
 from theory.saddle_point.gaussian import CUT, LAYER, NODES, WEIGHTS
 from theory.saddle_point.kept import KEEP_NAMES, margin_quantile, nearest
+from theory.saddle_point.order_parameters import check_alpha, check_fraction, check_theta
 
 Array = NDArray[np.float64]
 
@@ -144,11 +145,12 @@ def solve_published(
     must: started cold, a generic root finder returns wrong roots of these equations without complaint.
 
     Raises:
-        ValueError: keep is not "hard" or "easy".
+        ValueError: a value out of range, or keep is not "hard" or "easy".
         ArithmeticError: the root finder lost the root.
     """
     if keep not in ("hard", "easy"):
         raise ValueError(f"the published form knows keep 'hard' and 'easy', not {keep!r}{nearest(keep, KEEP_NAMES)}")
+    check_alpha(alpha), check_fraction(fraction), check_theta(theta)
 
     def residuals(x: Array, at: float) -> Array:
         # Unknowns that keep R, rho inside the unit ball and kappa positive.

@@ -126,11 +126,6 @@ def compile_kernels() -> None:
     _trained(np.eye(2), np.ones(2), np.empty(0), unset())
 
 
-def max_margin_until(stop: Flag, X: ArrayLike, y: ArrayLike) -> MaxMargin:
-    """`max_margin` for a thread of `theory._threads.working`: given up, with any result, when `stop` is set."""
-    return _trained(*_checked(X, y, None), stop)
-
-
 def _trained(
     samples: NDArray[np.float64], labels: NDArray[np.float64], start: NDArray[np.float64], stop: Flag
 ) -> MaxMargin:

@@ -106,7 +106,7 @@ def newton(
         E = system(trial, alpha, kept, at)
         new = np.max(np.abs(G))
         shrink = 0
-        while not new < 2.0 * residual + 1e-12 and shrink < 6:
+        while not new < 2.0 * residual + 1e-12 and shrink < 6 and not stop[0]:
             damping *= 0.3
             trial = y - damping * step
             E = system(trial, alpha, kept, at)

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from shared.terminal.progress import Report, reporting
 from theory._threads import Flag, working
 from theory.perceptron.blas import single_blas_thread
-from theory.perceptron.max_margin import compile_kernels, max_margin_until
+from theory.perceptron.max_margin import compile_kernels, max_margin
 from theory.saddle_point.kept import Ranked, Rule, brief, check_margin, make_rule
 from theory.simulation.sampling import (
     LARGEST,
@@ -272,7 +272,7 @@ def _trials(point: _Point, numbers: range, seed: int, out: Array, stop: Flag) ->
         rng = np.random.Generator(np.random.SFC64(sequence))
         kept = draw_in_plane_law(rng, point.law, point.count, point.dimension, point.theta)
         try:
-            student = max_margin_until(stop, kept.X, kept.y)
+            student = max_margin(kept.X, kept.y)
         except Exception as error:
             error.add_note(
                 f"in trial {number}, seed {seed}, of alpha = {point.count / point.dimension:g}, "
