@@ -10,7 +10,7 @@ import pytest
 from theory import solve
 from theory.distillation import matching
 from theory.distillation.departure import departure, signed_margins, tilt_of_mean
-from theory.distillation.study import RECORD, Distillation, distil, main, measure, study
+from theory.distillation.study import RECORD, THEORIES, Distillation, Distilled, distil, main, measure, study
 from theory.saddle_point.kept import Tilt
 from theory.simulation.sampling import draw_kept
 
@@ -150,3 +150,85 @@ def test_command_line(tmp_path, capsys):
         assert main([*wrong, "--out", str(tmp_path)]) == 2
         error = capsys.readouterr().err
         assert words in error and len(error.strip().splitlines()) == 1
+
+
+def by_hand(alpha, labels, seed=0, D=20):
+    """Points that nobody learnt, with a teacher and a probe of their own."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((round(alpha * D), D))
+    teacher, probe = (v / np.linalg.norm(v) for v in rng.standard_normal((2, D)))
+    probe = 0.8 * teacher + 0.6 * (probe - (probe @ teacher) * teacher) / np.linalg.norm(
+        probe - (probe @ teacher) * teacher
+    )
+    y = np.where(X @ teacher >= 0.0, 1.0, -1.0) if labels == "teacher" else rng.choice([-1.0, 1.0], len(X))
+    return Distillation(alpha, dimension=D, steps=0), Distilled(X, y, X, teacher, probe, np.zeros(0), 0.0)
+
+
+@pytest.mark.parametrize("alpha", [3.0, 5.0, 8.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_set_that_nothing_separates_has_no_theory_beside_it(alpha, seed):
+    found = measure(*by_hand(alpha, "random", seed))
+    assert math.isnan(found.test_error)
+    assert all(math.isnan(getattr(found, name)) for name in THEORIES)
+    assert 0.0 < found.mislabelled < 1.0 and math.isfinite(found.mean_h)
+    separable = measure(*by_hand(alpha, "teacher", seed))
+    assert all(math.isfinite(getattr(separable, name)) for name in ("test_error", *THEORIES))
+
+
+def test_margins_that_the_model_has_not_are_no_theory_and_no_end_of_a_study():
+    settings, made = by_hand(0.5, "teacher")
+    close = made.teacher + 1e-3 * made.probe
+    against = replace(made, probe=close / np.linalg.norm(close), labels=-made.labels)  # separable, all mislabelled
+    found = measure(settings, against)
+    assert 0.0 <= found.test_error <= 1.0
+    assert math.isnan(found.theory_probe) and math.isnan(found.theory_teacher)
+
+
+def test_a_record_of_an_earlier_version_loses_theories_without_a_student(tmp_path):
+    study([replace(SMALL, steps=2)], tmp_path)
+    row = json.loads((tmp_path / RECORD).read_text())
+    (tmp_path / RECORD).write_text(json.dumps(row | {"test_error": None}) + "\n")
+    (again,) = study([replace(SMALL, steps=2)], tmp_path)
+    assert all(math.isnan(again[name]) for name in THEORIES) and again["mean_h"] == row["mean_h"]
+
+
+@pytest.mark.parametrize(("rate", "coefficient"), [(1e300, 0.0), (1e10, 0.1), (0.5, 1e300), (1e200, -1.0)])
+def test_points_that_diverge_are_said_and_not_recorded(tmp_path, capsys, rate, coefficient):
+    numbers = ["--rate", str(rate), f"--coefficient={coefficient}", "--alpha", "0.5", "--dimension", "20"]
+    assert main([*numbers, "--seeds", "1", "--steps", "200", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and "diverged at step" in error[0] and "lower rate" in error[0]
+    assert not (tmp_path / RECORD).exists()
+
+
+@pytest.mark.parametrize("damage", [
+    b"\xff\xfe", b"[1, 2]\n", b"null\n", b"{\n", b'"text"\n', {"test_error": 2.0}, {"test_error": "0.3"},
+    {"mean_h": float("nan")}, {"theory_probe": -0.1}, {"tau": float("inf")}, {"start_error": True}, {"pull": []},
+])  # fmt: skip
+def test_a_damaged_record_is_refused_by_its_line(tmp_path, damage):
+    settings = [replace(SMALL, steps=2)]
+    study(settings, tmp_path)
+    row = json.loads((tmp_path / RECORD).read_text())
+    content = damage if isinstance(damage, bytes) else json.dumps(row | damage).encode()
+    (tmp_path / RECORD).write_bytes(content)
+    with pytest.raises(ValueError, match=r"distilled\.jsonl.*name another --out"):
+        study(settings, tmp_path)
+    assert (tmp_path / RECORD).read_bytes() == content
+    del row["length"]
+    (tmp_path / RECORD).write_text(json.dumps(row))
+    with pytest.raises(ValueError, match="line 1, is no record"):
+        study(settings, tmp_path)
+
+
+def test_an_out_that_cannot_be_a_folder_is_refused_before_the_work(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main(["--out", str(out)]) == 2
+        assert "is a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("points", [np.ones((1, 5)), np.ones((4, 2)), np.eye(3), np.full((4, 5), np.nan)])
+def test_points_without_a_complement_have_no_departure(points):
+    axes = np.eye(points.shape[1])
+    with pytest.raises(ValueError, match=r"no complement|outside the plane"):
+        departure(points, np.ones(len(points)), axes[0], axes[1])
