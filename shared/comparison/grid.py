@@ -68,6 +68,8 @@ COLUMNS = (*REQUIRED, "family", *ACCURACIES[1:], *PER_RUN, "diverged", "architec
 FAMILIES = (GRADIENT, TRAJECTORY, OTHER)
 """What a grid can say that its method matches; methods that choose real images match nothing, `OTHER` here."""
 RANDOM, WHOLE = "random", "whole"
+LARGEST = 2**53
+"""Whole numbers of a grid are read as floats, which hold none beyond."""
 
 
 class BadGrid(ValueError):  # noqa: N818
@@ -145,7 +147,8 @@ class Grid:
     @property
     def name(self) -> str:
         """The method on the data set, in words."""
-        return f"{self.method} on {self.dataset}" + (f" ({self.architecture})" if self.architecture else "")
+        name = f"{self.method} on {self.dataset}" + (f" ({self.architecture})" if self.architecture else "")
+        return " ".join(name.split())  # in one line, whatever a data set is called
 
     @property
     def zero(self) -> int:
@@ -209,12 +212,12 @@ def read_csv(path: str | Path) -> list[Measurement]:
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restval="")
             missing = [c for c in REQUIRED if c not in (reader.fieldnames or ())]
             if missing:
                 raise BadGrid(f"{path} lacks the column {missing[0]!r}; a grid needs {', '.join(REQUIRED)}")
-            return [_measurement(row, f"{path}, line {number}") for number, row in enumerate(reader, 2)]
-    except (OSError, UnicodeDecodeError) as error:
+            return [_measurement(row, f"{path}, line {reader.line_num}") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadGrid(f"{path} cannot be read: {error}") from error
 
 
@@ -225,12 +228,17 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
         except (TypeError, ValueError):
             value = math.nan
         if not math.isfinite(value):
-            raise BadGrid(f"{where}: {column} is {row[column]!r}, must be a finite number")
+            raise BadGrid(f"{where}: {column} is {_short(row[column])}, must be a finite number")
         return value
+
+    if None in row:
+        raise BadGrid(f"{where} has more fields than the first line has columns")
 
     whole = row["method"].strip().lower() == WHOLE
     ipc = 0.0 if whole and not row["ipc"] else number("ipc")
     classes, seed = number("classes"), number("seed")
+    if max(abs(ipc), abs(classes), abs(seed)) > LARGEST:
+        raise BadGrid(f"{where}: ipc, classes and seed must be at most {LARGEST}")
     if ipc != int(ipc) or (ipc < 1 and not whole) or classes != int(classes) or classes < 2 or seed != int(seed):
         raise BadGrid(f"{where}: ipc, classes and seed must be whole numbers, with ipc >= 1 and classes >= 2")
     diverged = (row.get("diverged") or "").strip()
@@ -243,13 +251,18 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
     method = row["method"].strip().lower()
     family = (row.get("family") or "").strip().lower() or family_in_grid(family_of(method))
     if family not in FAMILIES:
-        raise BadGrid(f"{where}: family is {family!r}, must be gradient, trajectory or other")
+        raise BadGrid(f"{where}: family is {_short(family)}, must be gradient, trajectory or other")
     coefficient = number("lambda")
     dataset = row["dataset"].strip()
     network, architecture = row["network"].strip(), (row.get("architecture") or "").strip()
     return Measurement(
         method, dataset, int(classes), int(ipc), coefficient, int(seed), network, values, family, diverged, architecture
     )
+
+
+def _short(value: str | None) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def write_csv(path: str | Path, measurements: Iterable[Measurement]) -> Path:
@@ -260,7 +273,10 @@ def write_csv(path: str | Path, measurements: Iterable[Measurement]) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(m.row() for m in sorted(measurements, key=place))
+    quoting = csv.DictWriter(text, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (m.row() for m in sorted(measurements, key=place)):
+        # A carriage return ends a line for every reader, but the writer quotes only its own line ends.
+        (quoting if any("\r" in value for value in row.values() if isinstance(value, str)) else writer).writerow(row)
     return write_atomically(path, text.getvalue())
 
 

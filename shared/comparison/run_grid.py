@@ -28,6 +28,7 @@ import numpy as np
 
 from shared.comparison.grid import RANDOM, WHOLE, BadGrid, Measurement, family_in_grid
 from shared.records import metric_names as metric
+from shared.records.decoding import damaged
 from shared.records.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
 from shared.records.recorded import (
     NOT_FINISHED,
@@ -40,7 +41,7 @@ from shared.records.recorded import (
     refuse_disagreement,
     refuse_empty,
 )
-from shared.records.records import BadRecord, Run
+from shared.records.records import CONFIG, Run
 from shared.records.roles import GRADIENT, OTHER
 
 _VARIANT = ("width", "depth", "activation", "norm", "pooling")
@@ -97,7 +98,7 @@ def _measurements(recorded: Recorded) -> tuple[list[Measurement], str]:
             return [_row(recorded, _Labels.of(recorded), diverged=recorded.diverged)], ""
         rows = [*_own(recorded), *_beside(recorded)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadRecord(f"{recorded.run.folder} is not the record of a distillation ({error!r})") from error
+        raise damaged(recorded.run.folder / CONFIG, f"it is not the record of a distillation ({error!r})") from error
     return rows, "" if rows else NOT_FINISHED
 
 

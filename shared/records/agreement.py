@@ -51,5 +51,5 @@ def disagreement(
 
 def short(value: Any) -> str:
     """A setting's value as a sentence has room for it."""
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= 60 else text[:57] + "..."

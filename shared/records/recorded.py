@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.records.agreement import Cell, cell_of, disagreement, short
+from shared.records.decoding import damaged
 from shared.records.records import CONFIG, FAILURE, BadRecord, Run, failure_of, select
 
 NOT_FINISHED = "not finished"
@@ -129,7 +130,7 @@ def outcome_of(run: Run) -> Recorded | LeftOut:
             return recorded
         return Recorded(run, recorded.cell, correction, seed, np.array(evaluation["accuracies"], float))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadRecord(f"{run.folder} is not the record of a distillation ({error!r})") from error
+        raise damaged(run.folder / CONFIG, f"it is not the record of a distillation ({error!r})") from error
 
 
 def refuse_empty(folders: Iterable[str | Path]) -> None:

@@ -7,9 +7,9 @@
     summary.json     the results, written at the end
     failure.json     instead of a summary: why there is none (of runs in a sweep)
 
-Every file carries `schema`; another schema is refused with both numbers. Non-finite numbers become null,
-since JSON has none. A line cut by a kill is dropped on reading, and a resumed run first removes the steps
-that it will repeat.
+Every file but the last carries `schema`; another schema is refused with both numbers, a damaged file with what is
+wrong in it (`shared.records.decoding`). Non-finite numbers become null, since JSON has none. A line cut by a kill is dropped
+on reading, and a resumed run first removes the steps that it will repeat.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ from typing import Any
 
 import numpy as np
 
+from shared.records.decoding import (
+    CONFIG,
+    FAILURE,
+    METRICS,
+    SCHEMA,
+    SUMMARY,
+    BadRecord,
+    damaged,
+    decode,
+    decode_row,
+    read_text,
+)
 from shared.records.roles import Roles, roles_in
 from shared.terminal.atomic import naming, write_atomically
 
-SCHEMA = 1
-CONFIG, METRICS, SUMMARY, FAILURE = "config.json", "metrics.jsonl", "summary.json", "failure.json"
 _PACKAGES = ("numpy", "scipy", "torch", "torchvision", "numba", "scikit-learn", "safetensors")
-
-
-class BadRecord(ValueError):  # noqa: N818
-    """A record that cannot be read: absent, damaged, or of another schema."""
-
-    exit_status = 2
 
 
 def plain(value: Any) -> Any:
@@ -137,13 +141,10 @@ def failure_of(folder: str | Path) -> Failure | None:
 
     """
     path = Path(folder) / FAILURE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Failure(str(content["kind"]), str(content["reason"]))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadRecord(f"{path} is not the record of a failure: {error}") from error
+    content = decode(path)
+    return Failure(content["kind"], content["reason"])
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -211,7 +212,7 @@ class Run:
         try:
             return roles_in(self.config)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BadRecord(f"{self.folder / CONFIG}: its roles cannot be read ({error!r})") from error
+            raise damaged(self.folder / CONFIG, f"its roles cannot be read ({error!r})") from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """All rows of `metrics.jsonl`, in order."""
@@ -229,14 +230,14 @@ def read(folder: str | Path) -> Run:
     """The run recorded in a folder.
 
     Raises:
-        BadRecord: there is none, or it is of another schema.
+        BadRecord: there is none, it is damaged, or of another schema.
 
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise BadRecord(f"{folder} holds no run: {CONFIG} is missing")
-    summary = _read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else None
-    return Run(folder, _read_json(folder / CONFIG), summary)
+    summary = decode(folder / SUMMARY) if (folder / SUMMARY).exists() else None
+    return Run(folder, decode(folder / CONFIG), summary)
 
 
 def select(root: str | Path, finished: bool = False, **wanted: Any) -> Iterator[Run]:
@@ -270,34 +271,16 @@ def _matches(value: Any, wanted: Any) -> bool:
     return bool(wanted(value)) if callable(wanted) else value == plain(wanted)
 
 
-def _check_schema(content: Mapping[str, Any], where: Path) -> None:
-    if content.get("schema") != SCHEMA:
-        raise BadRecord(f"{where}: schema {content.get('schema')}, this version reads schema {SCHEMA}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadRecord(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise BadRecord(f"{path} is not the record of a run: {type(content).__name__} in place of an object")
-    _check_schema(content, path)
-    return content
-
-
 def _rows(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").split("\n")
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):  # no newline yet: cut by a kill
-                break
-            raise BadRecord(f"{path}, line {number}: {error}") from error
-        _check_schema(row, path)
-        rows.append(row)
-    return rows
+    lines = read_text(path).split("\n")
+    if not _is_json(lines[-1]):  # no newline yet: cut by a kill
+        lines.pop()
+    return [decode_row(path, number, line) for number, line in enumerate(lines, 1) if line]
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
