@@ -75,20 +75,24 @@ def make_writable(folder: Path) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> list[Path]:
-    """Write NAME.pdf, NAME.png and NAME.csv (``rows``: a dictionary a line, with the same keys); close the figure."""
-    paths = []
-    for suffix in ("pdf", "png"):
-        buffer = io.BytesIO()
-        # No creation date: the same numbers give the same file.
-        figure.savefig(buffer, format=suffix, metadata={"CreationDate": None} if suffix == "pdf" else None)
-        paths.append(folder / f"{name}.{suffix}")
-        write_atomically(paths[-1], buffer.getvalue())
-    plt.close(figure)
+    """Write NAME.pdf, NAME.png and NAME.csv (``rows``: a dictionary a line); close the figure.
+
+    The columns are all keys, in the order in which they first come; what a row lacks stays empty. Nothing is written
+    unless all three can be made, and each file is whole or not there.
+    """
+    contents: dict[str, bytes] = {}
+    try:
+        for suffix in ("pdf", "png"):
+            buffer = io.BytesIO()
+            # No creation date: the same numbers give the same file.
+            figure.savefig(buffer, format=suffix, metadata={"CreationDate": None} if suffix == "pdf" else None)
+            contents[suffix] = buffer.getvalue()
+    finally:
+        plt.close(figure)
     listed = list(rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(listed[0]))
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in listed for key in row)))
     writer.writeheader()
     writer.writerows(listed)
-    paths.append(folder / f"{name}.csv")
-    write_atomically(paths[-1], text.getvalue().encode())
-    return paths
+    contents["csv"] = text.getvalue().encode()
+    return [write_atomically(folder / f"{name}.{suffix}", content) for suffix, content in contents.items()]

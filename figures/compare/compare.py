@@ -21,6 +21,7 @@ import tyro
 from figures.compare.page import Block, Bullets, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from figures.compare.panels import comparison_figure, published_figure
 from figures.compare.predicted import BETA, angle_band, predict, random_curve
+from figures.names import stem
 from figures.registry import command
 from shared.comparison.all_checks import Comparison, GridComparison, check_trend, compare, compare_grid
 from shared.comparison.alpha_map import AlphaMap, fit_alpha_map
@@ -270,7 +271,7 @@ def write_page(
         _summary(findings),
     ]
     for k, compared in enumerate(comparison.grids):
-        name = f"{k + 1:02d}-{compared.grid.method}-{compared.grid.dataset}".replace("/", "-").replace(" ", "-")
+        name = stem(f"{k + 1:02d}-{compared.grid.method}-{compared.grid.dataset}")
         picture = next(p for p in draw(compared, out / "figures", name) if p.suffix == ".png")
         blocks += _grid_blocks(compared, picture)
     for finding in comparison.pooled:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
+
+from figures.names import markdown
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -41,7 +45,7 @@ class Heading:
 
     def markdown(self, folder: Path) -> str:
         """See `Block`."""
-        return f"{'#' * self.level} {self.text}"
+        return f"{'#' * self.level} {markdown(self.text)}"
 
     def html(self) -> str:
         """See `Block`."""
@@ -56,7 +60,7 @@ class Paragraph:
 
     def markdown(self, folder: Path) -> str:
         """See `Block`."""
-        return self.text
+        return markdown(self.text)
 
     def html(self) -> str:
         """See `Block`."""
@@ -71,7 +75,7 @@ class Bullets:
 
     def markdown(self, folder: Path) -> str:
         """See `Block`."""
-        return "\n".join(f"- {item}" for item in self.items)
+        return "\n".join(f"- {markdown(item)}" for item in self.items)
 
     def html(self) -> str:
         """See `Block`."""
@@ -87,8 +91,12 @@ class Table:
     def markdown(self, folder: Path) -> str:
         """See `Block`."""
         columns = list(self.rows[0])
-        lines = [columns, ["---"] * len(columns), *([cell(row[c]) for c in columns] for row in self.rows)]
-        return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
+        lines = [
+            [_in_table(c) for c in columns],
+            ["---"] * len(columns),
+            *([_in_table(cell(row[c])) for c in columns] for row in self.rows),
+        ]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
     def html(self) -> str:
         """See `Block`."""
@@ -109,7 +117,9 @@ class Picture:
 
     def markdown(self, folder: Path) -> str:
         """See `Block`."""
-        return f"![{self.caption}]({self.path.relative_to(folder).as_posix()})\n\n*{self.caption}*"
+        caption = markdown(self.caption)
+        alternative = re.sub(r"(?<!\\)([][])", r"\\\1", caption)
+        return f"![{alternative}]({quote(self.path.relative_to(folder).as_posix())})\n\n*{caption}*"
 
     def html(self) -> str:
         """See `Block`."""
@@ -119,6 +129,10 @@ class Picture:
             f'<figure><img alt="{caption}" src="data:image/png;base64,{content}">'
             f"<figcaption>{caption}</figcaption></figure>"
         )
+
+
+def _in_table(text: str) -> str:
+    return markdown(text, start=False).replace("|", "\\|")
 
 
 def cell(value: Any) -> str:

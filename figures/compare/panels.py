@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from figures.style import BLACK, BLUE, CYCLE, MARKERS, PAGE, RED, as_it_is, look, save
+from figures.names import shown
+from figures.style import BLACK, BLUE, CYCLE, MARKERS, PAGE, RED, look, save
 from shared.comparison.all_checks import GridComparison
 from shared.comparison.grid import nanmean
 from shared.comparison.order_check import best_cells
@@ -31,7 +32,7 @@ def comparison_figure(compared: GridComparison, folder: Path, name: str) -> list
         _agreement(panels[1, 0], compared)
         _best(panels[1, 1], compared)
         _difficulty(panels[1, 2], compared)
-        figure.suptitle(f"{as_it_is(compared.grid.name)}; theory: {compared.prediction.name}", fontsize=8)
+        figure.suptitle(f"{shown(compared.grid.name)}; theory: {compared.prediction.name}", fontsize=8)
         return save(figure, folder, name, _rows(compared))
 
 
@@ -235,7 +236,7 @@ def published_figure(order: PublishedOrder, folder: Path) -> list[Path]:
             place = datasets.index(dataset)
             axes.plot(
                 [c.ipc * shift for c in some], [c.coefficient for c in some], marker=MARKERS[place % len(MARKERS)],
-                color=CYCLE[methods.index(method) % len(CYCLE)], label=as_it_is(f"{dataset} {method}"),
+                color=CYCLE[methods.index(method) % len(CYCLE)], label=shown(f"{dataset} {method}"),
                 linestyle=("-", "--", ":")[place % 3],
             )  # fmt: skip
         _mark_ipc(axes, sorted({c.ipc for c in order.cells}))

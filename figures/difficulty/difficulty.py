@@ -24,6 +24,7 @@ from empirical.data.errors import DataError
 from empirical.evaluation.difficulty_ensemble import Ensemble, Scores, score
 from empirical.runtime.devices import device_named
 from figures.difficulty.leaning import DECILES, Leaning, leanings
+from figures.names import shown, stems
 from figures.registry import command
 from figures.style import BLACK, BLUE, COLUMN, MARKERS, RED, as_it_is, look, make_writable, save
 from shared.measures.correlation import Correlation, spearman
@@ -106,16 +107,17 @@ class Difficulty:
         )  # fmt: skip
 
     def _draw(self, scores: Scores, dataset: Dataset) -> None:
-        name = Path(dataset.name).name
+        name = stems([dataset.name])[dataset.name]
         found = correlations(scores, self.resamples, self.seed)
         parts = leanings(scores)
+        title = f"{shown(Path(dataset.name).name)}, {self.networks} {self.network}"
         note = {
             "crossed": "training samples on networks that never saw them",
             "test": "test samples",
             "train": "training samples on networks trained on them",
         }[self.scoring]
-        paths = agreement_figure(scores, found[0], f"{name}, {self.networks} {self.network}: {note}", self.out, name)
-        paths += leaning_figure(parts, f"{name}, {self.networks} {self.network}: {note}", self.out, name)
+        paths = agreement_figure(scores, found[0], f"{title}: {note}", self.out, name)
+        paths += leaning_figure(parts, f"{title}: {note}", self.out, name)
         print(
             f"{len(scores.labels)} {note}; mean misclassification rate {np.nanmean(scores.mean('misclassified')):.4f}"
         )

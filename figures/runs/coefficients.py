@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
-from figures.runs.norms import dataset_name
+from figures.names import shown, stem, stems
 from figures.runs.recorded import PLAIN, Cells, Correction, Variants, accuracy, distilled
 from figures.runs.tables import Measured, paired_gain
-from figures.style import BLACK, BLUE, COLUMN, CYCLE, GREEN, MARKERS, PAGE, RED, as_it_is, look, save
+from figures.style import BLACK, BLUE, COLUMN, CYCLE, GREEN, MARKERS, PAGE, RED, look, save
 
 
 def constant(variants: Variants) -> list[Correction]:
@@ -34,10 +34,14 @@ def sensitivity_figures(cells: Cells, folder: Path) -> list[Path]:
     for (dataset, method, ipc), variants in distilled(cells).items():
         if len(constant(variants)) >= 3:
             pages.setdefault(dataset, {}).setdefault(method, {})[ipc] = variants
-    return [path for dataset, methods in pages.items() for path in _sensitivity_figure(dataset, methods, folder)]
+    named = stems(pages)
+    paths: list[Path] = []
+    for dataset, methods in pages.items():
+        paths += _sensitivity_figure(dataset, methods, folder, f"sensitivity-{named[dataset]}")
+    return paths
 
 
-def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], folder: Path) -> list[Path]:
+def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], folder: Path, name: str) -> list[Path]:
     rows: list[dict[str, Any]] = []
     sizes = sorted({ipc for lines in methods.values() for ipc in lines})
     seeds = max(len(s) for lines in methods.values() for v in lines.values() for s in v.values())
@@ -52,13 +56,13 @@ def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], f
             axes.set_xlabel(r"coefficient $\lambda$")
             # above the axes: error bars leave no free corner
             axes.legend(
-                title=f"{method.upper()}, IPC", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6,
+                title=f"{shown(method.upper())}, IPC", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6,
                 columnspacing=1.0, title_fontsize=7,
             )  # fmt: skip
         panels[0, 0].set_ylabel("test accuracy (%)")
         spread = f"mean ± s.e. over up to {seeds} seeds" if seeds > 1 else "one seed, no error bars"
-        figure.suptitle(f"{as_it_is(dataset)}; {spread}", fontsize=7)
-        return save(figure, folder, f"sensitivity-{dataset_name(dataset)}", rows)
+        figure.suptitle(f"{shown(dataset)}; {spread}", fontsize=7)
+        return save(figure, folder, name, rows)
 
 
 def _line(axes: Axes, variants: Variants, named: dict[str, Any], colour: str, marker: str) -> list[dict[str, Any]]:
@@ -99,13 +103,15 @@ def ipc_figures(cells: Cells, folder: Path) -> list[Path]:
         if PLAIN in variants and len(constant(variants)) >= 3:
             pages.setdefault((dataset, method), {})[ipc] = variants
     paths: list[Path] = []
+    named = stems(dataset for dataset, _ in pages)
     for (dataset, method), by_ipc in pages.items():
         if len(by_ipc) >= 2:
-            paths += _ipc_figure(dataset, method, by_ipc, folder)
+            title = f"{shown(method)} on {shown(dataset)}"
+            paths += _ipc_figure(title, by_ipc, folder, f"lambda-ipc-{named[dataset]}-{stem(method)}")
     return paths
 
 
-def _ipc_figure(dataset: str, method: str, by_ipc: dict[int, Variants], folder: Path) -> list[Path]:
+def _ipc_figure(title: str, by_ipc: dict[int, Variants], folder: Path, name: str) -> list[Path]:
     coefficients = sorted({c.start for v in by_ipc.values() for c in constant(v) if c != PLAIN})
     table = np.full((len(by_ipc), len(coefficients), 2), np.nan)
     rows = []
@@ -146,11 +152,10 @@ def _ipc_figure(dataset: str, method: str, by_ipc: dict[int, Variants], folder: 
         pairs = max(r["pairs"] for r in rows)
         half = ", ± 95 %" if pairs > 1 else ""
         axes.set_title(
-            f"{method} on {as_it_is(dataset)}; up to {pairs} paired seeds{half}\nboxed: best gain, if above 0",
-            fontsize=7,
+            f"{title}; up to {pairs} paired seeds{half}\nboxed: best gain, if above 0", fontsize=7
         )
         figure.colorbar(image, ax=axes, label="gain (points)")
-        return save(figure, folder, f"lambda-ipc-{dataset_name(dataset)}-{method}", rows)
+        return save(figure, folder, name, rows)
 
 
 def adaptive_figures(cells: Cells, folder: Path) -> list[Path]:
@@ -161,6 +166,7 @@ def adaptive_figures(cells: Cells, folder: Path) -> list[Path]:
         if kinds == {True, False}:
             pages.setdefault(cell[0], {})[cell] = variants
     paths: list[Path] = []
+    named = stems(pages)
     for dataset, panels in pages.items():
         columns = min(3, len(panels))
         lines = -(-len(panels) // columns)
@@ -172,11 +178,11 @@ def adaptive_figures(cells: Cells, folder: Path) -> list[Path]:
                 axes.set_visible(False)
             for axes, ((_, method, ipc), variants) in zip(grid.flat, panels.items(), strict=False):
                 rows += _adaptive(axes, variants, {"method": method, "ipc": ipc})
-                axes.set_title(f"{method}, IPC {ipc}")
+                axes.set_title(f"{shown(method)}, IPC {ipc}")
             for axes in grid[:, 0]:
                 axes.set_ylabel("test accuracy (%)")
-            figure.suptitle(f"{as_it_is(dataset)}; mean ± s.e. over n seeds; gain: paired, ± 95 %", fontsize=7)
-            paths += save(figure, folder, f"asdc-{dataset_name(dataset)}", rows)
+            figure.suptitle(f"{shown(dataset)}; mean ± s.e. over n seeds; gain: paired, ± 95 %", fontsize=7)
+            paths += save(figure, folder, f"asdc-{named[dataset]}", rows)
     return paths
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empirical.synthetic.synthetic_set import FILE, SyntheticSet, load
-from figures.runs.norms import dataset_name
+from figures.names import shown, stems
 from figures.runs.recorded import PLAIN, Cells, Correction, Recorded, Variants, distilled, representative
-from figures.style import PAGE, as_it_is, look, save
+from figures.style import PAGE, look, save
 
 CLASSES = 10
 """Most classes shown, the first ones."""
@@ -29,10 +29,11 @@ def gallery_figures(cells: Cells, folder: Path) -> list[Path]:
     pages: dict[str, list[tuple[str, list[Recorded]]]] = {}
     for (dataset, method, ipc), variants in distilled(cells).items():
         if len(side_by_side := beside(variants)) > 1:
-            pages.setdefault(dataset, []).append((f"{method}\nIPC {ipc}", side_by_side))
+            pages.setdefault(dataset, []).append((f"{shown(method)}\nIPC {ipc}", side_by_side))
     paths: list[Path] = []
+    named = stems(pages)
     for dataset, lines in pages.items():
-        paths += _figure(dataset, lines, folder)
+        paths += _figure(dataset, lines, folder, f"gallery-{named[dataset]}")
     return paths
 
 
@@ -58,7 +59,7 @@ def beside(variants: Variants) -> list[Recorded]:
     return []
 
 
-def _figure(dataset: str, lines: list[tuple[str, list[Recorded]]], folder: Path) -> list[Path]:
+def _figure(dataset: str, lines: list[tuple[str, list[Recorded]]], folder: Path, name: str) -> list[Path]:
     columns = max(len(runs) for _, runs in lines)
     pictures = [[tiled(load(r.run.folder)) for r in runs] for _, runs in lines]
     # Every picture of the page has the same width; a line is as high as its pictures need.
@@ -89,9 +90,9 @@ def _figure(dataset: str, lines: list[tuple[str, list[Recorded]]], folder: Path)
                         "accuracy": mean, "folder": str(recorded.run.folder),
                     }
                 )  # fmt: skip
-        about = "distilled images, one column a class (test accuracy in brackets)"
-        figure.suptitle(f"{as_it_is(dataset)}: {about}", fontsize=7)
-        return save(figure, folder, f"gallery-{dataset_name(dataset)}", rows)
+        words = "distilled images, one column a class (test accuracy in brackets)"
+        figure.suptitle(f"{shown(dataset)}: {words}", fontsize=7)
+        return save(figure, folder, name, rows)
 
 
 def tiled(synthetic: SyntheticSet, classes: int = CLASSES, images: int = IMAGES) -> NDArray[np.uint8]:

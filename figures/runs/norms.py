@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from figures.names import shown, stems
 from figures.runs.recorded import (
     PLAIN,
     Array,
@@ -25,7 +26,7 @@ from figures.runs.recorded import (
     Variants,
     distilled,
     mean_and_error,
-    shown,
+    spread_out,
 )
 from figures.style import BLACK, COLUMN, CYCLE, MARKERS, PAGE, as_it_is, look, save
 from shared.records import metric_names
@@ -49,14 +50,10 @@ def norm_figures(cells: Cells, folder: Path) -> list[Path]:
     for (dataset, method, ipc), variants in distilled(cells).items():
         if any(r.run.series(PANELS[0][0])[0].size for seeds in variants.values() for r in seeds.values()):
             pages.setdefault((dataset, ipc), {})[method] = variants
+    named = stems(dataset for dataset, _ in pages)
     for (dataset, ipc), methods in pages.items():
-        paths += _figure(methods, f"{dataset}, IPC {ipc}", folder, f"norms-{dataset_name(dataset)}-ipc{ipc}")
+        paths += _figure(methods, f"{shown(dataset)}, IPC {ipc}", folder, f"norms-{named[dataset]}-ipc{ipc}")
     return paths
-
-
-def dataset_name(dataset: str) -> str:
-    """A data set's name as part of a file's name."""
-    return Path(dataset).name
 
 
 def _figure(methods: Mapping[str, Variants], title: str, folder: Path, name: str) -> list[Path]:
@@ -69,7 +66,7 @@ def _figure(methods: Mapping[str, Variants], title: str, folder: Path, name: str
                 axes = panels[row, column]
                 rows += _curves(axes, variants, metric, reference, {"method": method})
                 axes.set_ylabel(label if column == 0 else "")
-            panels[0, column].set_title(method.upper())
+            panels[0, column].set_title(shown(method.upper()))
             panels[0, column].legend(fontsize=5.5, loc="lower left", ncols=2)
             panels[1, column].set_xlabel("step")
         most = max(len(s) for v in methods.values() for s in v.values())
@@ -82,7 +79,7 @@ def _curves(
     axes: Axes, variants: Variants, metric: str, reference: str, named: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     rows = []
-    wanted = shown(variants)
+    wanted = spread_out(variants)
     # The plain method has the first colour, whether it is there or not.
     for k, correction in enumerate(wanted, int(PLAIN not in wanted)):
         steps, mean, error = averaged(variants[correction], metric)

@@ -95,7 +95,7 @@ def accuracy(seeds: Mapping[int, Recorded]) -> tuple[float, float, int]:
     return (*mean_and_error([r.percent.mean() for r in seeds.values()]), len(seeds))
 
 
-def shown(variants: Variants, most: int = 3) -> list[Correction]:
+def spread_out(variants: Variants, most: int = 3) -> list[Correction]:
     """What a picture has room for: the plain method and at most `most` corrections, spread over the coefficients."""
     others = [c for c in variants if c != PLAIN]
     places = sorted({round(p) for p in np.linspace(0, len(others) - 1, min(most, len(others)))}) if others else []

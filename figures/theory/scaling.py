@@ -24,6 +24,7 @@ from matplotlib.axes import Axes
 
 import theory
 from figures.compare.compare import read
+from figures.names import shown
 from figures.registry import command
 from figures.style import COLUMN, CYCLE, MARKERS, PAGE, look, make_writable, save
 from figures.theory.curves import plain_log_axis
@@ -145,7 +146,7 @@ def panel(axes: Axes, title: str, curves: list[ScalingCurve], seed: int, said: l
         own = [c for c in curves if c.source == source]
         for one, two in combinations(own, 2):
             said += _crossing(axes, title, source, one, two, seed)
-    axes.set_title(title)
+    axes.set_title(shown(title))
     axes.set_xlabel(UNITS[curves[0].unit])
     axes.set_ylabel("test error")
     low, high = axes.get_ylim()
@@ -158,7 +159,7 @@ def _drawn(
     axes: Axes, title: str, curve: ScalingCurve, law: PowerLaw | None, colour: str, marker: str, said: list[str]
 ) -> list[dict[str, Any]]:
     size, error, spread = (np.asarray(v, float) for v in (curve.size, curve.error, curve.uncertainty))
-    label = curve.strategy
+    label = shown(curve.strategy)
     if law is not None:
         words = f"b = {law.b.value:.2f} [{law.b.low:.2f}, {law.b.high:.2f}]"
         label += f", {words}"

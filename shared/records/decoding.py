@@ -117,11 +117,13 @@ def _config(content: Mapping[str, Any]) -> None:
     settings = _mapping(content, "settings")
     if content.get("seed") is not None:
         _whole(content, "seed")
-    if content.get("data") is not None and "classes" in _mapping(content, "data"):
-        _whole(content["data"], "classes", 1, "data.")
+    if content.get("data") is not None:
+        _whole(_mapping(content, "data"), "classes", 1, "data.")
     for name, check in (("method", _text), ("dataset", _text), ("ipc", _positive), ("seed", _whole)):
         if name in settings:
             check(settings, name, within="settings.")
+    if settings.get("network") is not None:
+        _text(settings, "network", within="settings.")
     if settings.get("sdc") is not None:
         _number(settings["sdc"], "settings.sdc")
     schedule = settings.get("asdc")

@@ -13,7 +13,7 @@ from empirical.synthetic.synthetic_set import SyntheticSet, save
 from figures.__main__ import main
 from figures.runs.gallery import beside, tiled
 from figures.runs.norms import averaged
-from figures.runs.recorded import PLAIN, Correction, read_cells, representative, shown
+from figures.runs.recorded import PLAIN, Correction, read_cells, representative, spread_out
 from shared.records.records import MetricsWriter, write_config, write_summary
 
 SIDE = Normalisation((0.5,), (0.25,))
@@ -106,7 +106,7 @@ def test_what_is_shown(planted):
     variants = read_cells([planted])[0][("digits", "dsa", 1)]
     assert list(variants) == [PLAIN, Correction(0.01), Correction(1.0), Correction(0.01, 0.1)]
     assert representative(variants) == Correction(0.01)  # the more accurate of those with both seeds
-    assert shown(variants, 2) == [PLAIN, Correction(0.01), Correction(0.01, 0.1)]
+    assert spread_out(variants, 2) == [PLAIN, Correction(0.01), Correction(0.01, 0.1)]
     assert [r.seed for r in beside(variants)] == [0, 0, 0]
 
 
