@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterable
 
 LONGEST = 60
-"""Most characters of a name in a file's name or in a picture."""
+"""Most characters of a name in a file's name or at the head of a picture."""
+PANEL = 24
+"""Most characters of a name at a panel of a picture."""
 
 
 def stem(name: str) -> str:
@@ -37,11 +39,11 @@ def stems(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def shown(name: str) -> str:
-    """A name as a picture shows it: one line, of bounded length, dollars as dollars and no mathematics."""
+def shown(name: str, most: int = LONGEST) -> str:
+    """A name as a picture shows it: one line of at most `most` characters, dollars as dollars and no mathematics."""
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    if len(line) > LONGEST:
-        line = line[: LONGEST - 3] + "..."
+    if len(line) > most:
+        line = line[: most - 3] + "..."
     return line.replace("$", r"\$")
 
 

@@ -56,16 +56,21 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
+ABREAST = 4
+"""Most panels side by side."""
+
+
+def wrapped(panels: int) -> tuple[int, int]:
+    """(rows, columns) for a number of panels, as even as can be."""
+    rows = -(-panels // ABREAST)
+    return rows, -(-panels // rows)
+
+
 @contextmanager
 def look() -> Iterator[None]:
     """The house's style for the block."""
     with matplotlib.rc_context(_SETTINGS):
         yield
-
-
-def as_it_is(text: str) -> str:
-    """A name that a user gave as a figure's text: a pair of dollars in it is no formula."""
-    return text.replace("$", r"\$")
 
 
 def make_writable(folder: Path) -> None:

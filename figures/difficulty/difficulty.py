@@ -26,7 +26,7 @@ from empirical.runtime.devices import device_named
 from figures.difficulty.leaning import DECILES, Leaning, leanings
 from figures.names import shown, stems
 from figures.registry import command
-from figures.style import BLACK, BLUE, COLUMN, MARKERS, RED, as_it_is, look, make_writable, save
+from figures.style import BLACK, BLUE, COLUMN, MARKERS, RED, look, make_writable, save
 from shared.measures.correlation import Correlation, spearman
 from shared.terminal.progress import reporting
 
@@ -201,7 +201,7 @@ def agreement_figure(scores: Scores, found: Correlation, title: str, folder: Pat
         axes.set_xlabel("misclassification rate over networks (%)")
         axes.set_ylabel(r"GraDN $\langle |\nabla_\theta \ell|_2 \rangle$")
         axes.set_ylim(bottom=0)
-        axes.set_title(f"{as_it_is(title)}\nSpearman {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]", fontsize=7)
+        axes.set_title(f"{shown(title)}\nSpearman {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]", fontsize=7)
         axes.legend(loc="lower right")
         rows = [
             {"sample": i, "label": label, "misclassified": r, "gradn": g}
@@ -227,6 +227,6 @@ def leaning_figure(parts: list[Leaning], title: str, folder: Path, name: str) ->
         axes.set_ylim(bottom=min(0.0, 100 * min(float(part.mean.min()) for part in parts)))
         axes.set_xlabel("decile of difficulty within the class (10: hardest)")
         axes.set_ylabel("share of the class gradient (%)")
-        axes.set_title(f"{as_it_is(title)}\nmean ± s.e. over networks", fontsize=7)
+        axes.set_title(f"{shown(title)}\nmean ± s.e. over networks", fontsize=7)
         axes.legend(loc="upper left")
         return save(figure, folder, f"leaning-{name}", [row for part in parts for row in part.rows()])

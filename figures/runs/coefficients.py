@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
-from figures.names import shown, stem, stems
+from figures.names import PANEL, shown, stem, stems
 from figures.runs.recorded import PLAIN, Cells, Correction, Variants, accuracy, distilled
 from figures.runs.tables import Measured, paired_gain
-from figures.style import BLACK, BLUE, COLUMN, CYCLE, GREEN, MARKERS, PAGE, RED, look, save
+from figures.style import BLACK, BLUE, COLUMN, CYCLE, GREEN, MARKERS, PAGE, RED, look, save, wrapped
 
 
 def constant(variants: Variants) -> list[Correction]:
@@ -47,8 +47,12 @@ def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], f
     seeds = max(len(s) for lines in methods.values() for v in lines.values() for s in v.values())
     with look():
         width = COLUMN if len(methods) == 1 else PAGE
-        figure, panels = plt.subplots(1, len(methods), figsize=(width, 2.6), sharey=True, squeeze=False)
-        for axes, (method, lines) in zip(panels[0], methods.items(), strict=True):
+        rows_of_panels, columns = wrapped(len(methods))
+        size = (width, 2.6 * rows_of_panels)
+        figure, panels = plt.subplots(rows_of_panels, columns, figsize=size, sharey=True, squeeze=False)
+        for axes in panels.flat[len(methods) :]:
+            axes.set_visible(False)
+        for axes, (method, lines) in zip(panels.flat, methods.items(), strict=False):
             for ipc, variants in lines.items():
                 k = sizes.index(ipc) % len(CYCLE)
                 rows += _line(axes, variants, {"method": method, "ipc": ipc}, CYCLE[k], MARKERS[k])
@@ -56,10 +60,11 @@ def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], f
             axes.set_xlabel(r"coefficient $\lambda$")
             # above the axes: error bars leave no free corner
             axes.legend(
-                title=f"{shown(method.upper())}, IPC", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6,
+                title=f"{shown(method.upper(), PANEL)}, IPC", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6,
                 columnspacing=1.0, title_fontsize=7,
             )  # fmt: skip
-        panels[0, 0].set_ylabel("test accuracy (%)")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("test accuracy (%)")
         spread = f"mean ± s.e. over up to {seeds} seeds" if seeds > 1 else "one seed, no error bars"
         figure.suptitle(f"{shown(dataset)}; {spread}", fontsize=7)
         return save(figure, folder, name, rows)
@@ -178,7 +183,7 @@ def adaptive_figures(cells: Cells, folder: Path) -> list[Path]:
                 axes.set_visible(False)
             for axes, ((_, method, ipc), variants) in zip(grid.flat, panels.items(), strict=False):
                 rows += _adaptive(axes, variants, {"method": method, "ipc": ipc})
-                axes.set_title(f"{shown(method)}, IPC {ipc}")
+                axes.set_title(f"{shown(method, PANEL)}, IPC {ipc}")
             for axes in grid[:, 0]:
                 axes.set_ylabel("test accuracy (%)")
             figure.suptitle(f"{shown(dataset)}; mean ± s.e. over n seeds; gain: paired, ± 95 %", fontsize=7)

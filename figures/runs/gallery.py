@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empirical.synthetic.synthetic_set import FILE, SyntheticSet, load
-from figures.names import shown, stems
+from figures.names import PANEL, shown, stems
 from figures.runs.recorded import PLAIN, Cells, Correction, Recorded, Variants, distilled, representative
 from figures.style import PAGE, look, save
 
@@ -29,7 +29,7 @@ def gallery_figures(cells: Cells, folder: Path) -> list[Path]:
     pages: dict[str, list[tuple[str, list[Recorded]]]] = {}
     for (dataset, method, ipc), variants in distilled(cells).items():
         if len(side_by_side := beside(variants)) > 1:
-            pages.setdefault(dataset, []).append((f"{shown(method)}\nIPC {ipc}", side_by_side))
+            pages.setdefault(dataset, []).append((f"{shown(method, PANEL)}\nIPC {ipc}", side_by_side))
     paths: list[Path] = []
     named = stems(pages)
     for dataset, lines in pages.items():

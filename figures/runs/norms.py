@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from figures.names import shown, stems
+from figures.names import PANEL, shown, stems
 from figures.runs.recorded import (
     PLAIN,
     Array,
@@ -28,7 +28,7 @@ from figures.runs.recorded import (
     mean_and_error,
     spread_out,
 )
-from figures.style import BLACK, COLUMN, CYCLE, MARKERS, PAGE, as_it_is, look, save
+from figures.style import BLACK, COLUMN, CYCLE, MARKERS, PAGE, look, save, wrapped
 from shared.records import metric_names
 
 BLOCKS = 25
@@ -60,18 +60,27 @@ def _figure(methods: Mapping[str, Variants], title: str, folder: Path, name: str
     rows: list[dict[str, Any]] = []
     with look():
         width = COLUMN if len(methods) == 1 else PAGE
-        figure, panels = plt.subplots(2, len(methods), figsize=(width, 3.8), squeeze=False, sharex="col")
-        for column, (method, variants) in enumerate(methods.items()):
-            for row, (metric, reference, label) in enumerate(PANELS):
-                axes = panels[row, column]
+        lines, columns = wrapped(len(methods))
+        figure, grid = plt.subplots(2 * lines, columns, figsize=(width, 3.8 * lines), squeeze=False)
+        for axes in grid[2 * lines - 2 :, len(methods) - (lines - 1) * columns :].flat:
+            axes.set_visible(False)
+        for k, (method, variants) in enumerate(methods.items()):
+            line, column = divmod(k, columns)
+            pair = upper, lower = grid[2 * line : 2 * line + 2, column]
+            upper.sharex(lower)
+            upper.tick_params(labelbottom=False)
+            for axes, (metric, reference, label) in zip(pair, PANELS, strict=True):
                 rows += _curves(axes, variants, metric, reference, {"method": method})
                 axes.set_ylabel(label if column == 0 else "")
-            panels[0, column].set_title(shown(method.upper()))
-            panels[0, column].legend(fontsize=5.5, loc="lower left", ncols=2)
-            panels[1, column].set_xlabel("step")
+                if not axes.lines:
+                    axes.text(0.5, 0.5, "not recorded", ha="center", va="center", transform=axes.transAxes, fontsize=6)
+                    axes.set_yticks([])
+            upper.set_title(shown(method.upper(), PANEL))
+            _with_legend(upper, columns <= 2)
+            lower.set_xlabel("step")
         most = max(len(s) for v in methods.values() for s in v.values())
         spread = f"mean ± s.e. over up to {most} seeds" if most > 1 else "one seed, no error bars"
-        figure.suptitle(f"{as_it_is(title)}; {spread}", fontsize=7)
+        figure.suptitle(f"{shown(title)}; {spread}", fontsize=7)
         return save(figure, folder, name, rows)
 
 
@@ -97,9 +106,14 @@ def _curves(
     if steps.size:
         axes.plot(steps, mean, ":", color=BLACK, linewidth=0.9, label="real samples")
         rows += _rows(steps, mean, error, {**named, "quantity": reference, "correction": ""})
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.35 * (high - low) if metric == PANELS[0][0] else low, high)  # room for the legend
     return rows
+
+
+def _with_legend(axes: Axes, wide: bool) -> None:
+    """Below the curves: two columns where the panel has room for them."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - (0.35 if wide else 0.6) * (high - low), high)
+    axes.legend(fontsize=5.5, loc="lower left", ncols=2 if wide else 1, labelspacing=0.5 if wide else 0.2)
 
 
 def _rows(steps: Array, mean: Array, error: Array, named: Mapping[str, Any]) -> list[dict[str, Any]]:

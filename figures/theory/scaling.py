@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 
 import theory
 from figures.compare.compare import read
-from figures.names import shown
+from figures.names import PANEL, shown
 from figures.registry import command
 from figures.style import COLUMN, CYCLE, MARKERS, PAGE, look, make_writable, save
 from figures.theory.curves import plain_log_axis
@@ -159,7 +159,7 @@ def _drawn(
     axes: Axes, title: str, curve: ScalingCurve, law: PowerLaw | None, colour: str, marker: str, said: list[str]
 ) -> list[dict[str, Any]]:
     size, error, spread = (np.asarray(v, float) for v in (curve.size, curve.error, curve.uncertainty))
-    label = shown(curve.strategy)
+    label = shown(curve.strategy, PANEL)
     if law is not None:
         words = f"b = {law.b.value:.2f} [{law.b.low:.2f}, {law.b.high:.2f}]"
         label += f", {words}"

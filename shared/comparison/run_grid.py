@@ -158,7 +158,7 @@ def _row(
     settings = recorded.run.settings
     own = labels.method == recorded.cell[1].lower()
     return Measurement(
-        labels.method, recorded.cell[0], int(recorded.run.config.get("data", {}).get("classes", 0)),
+        labels.method, recorded.cell[0], int(recorded.run.config["data"]["classes"]),
         0 if labels.method == WHOLE else int(settings["ipc"]), labels.coefficient, labels.seed, network, values,
         family=family_in_grid(recorded.family) if own else "", diverged=diverged, architecture=_architecture(settings),
     )  # fmt: skip

@@ -8,8 +8,8 @@
     failure.json     instead of a summary: why there is none (of runs in a sweep)
 
 Every file but the last carries `schema`; another schema is refused with both numbers, a damaged file with what is
-wrong in it (`shared.records.decoding`). Non-finite numbers become null, since JSON has none. A line cut by a kill is dropped
-on reading, and a resumed run first removes the steps that it will repeat.
+wrong in it (`shared.records.decoding`). Non-finite numbers become null, since JSON has none. A line cut by a kill is
+dropped on reading, and a resumed run first removes the steps that it will repeat.
 """
 
 from __future__ import annotations

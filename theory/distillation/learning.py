@@ -1,7 +1,8 @@
 """Learning the synthetic points of a perceptron by gradient matching: settings in, points out.
 
 A teacher labels a real set; M = alpha D points start from some of it and follow the gradient of the matching loss
-(`theory.distillation.matching`) at the probes of an ensemble, one drawn a step. `theory.distillation.study` measures what comes out.
+(`theory.distillation.matching`) at the probes of an ensemble, one drawn a step. `theory.distillation.study` measures
+what comes out.
 """
 
 from __future__ import annotations

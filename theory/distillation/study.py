@@ -9,7 +9,8 @@ on them, and its error is laid beside
     (b) the theory at the tilted density with the same mean difficulty h: maximum entropy, nothing else fitted.
 
 Where they differ, synthesis is no selection; how far the points are from isotropic and independent in the complement of
-teacher and probe is measured (`theory.distillation.departure`), and how long they are. `theory.distillation.learning` learns the points.
+teacher and probe is measured (`theory.distillation.departure`), and how long they are. `theory.distillation.learning`
+learns the points.
 
 `python -m theory.distilled --out FOLDER` runs a grid of alpha and lambda, resumes what is there, prints a table.
 """
