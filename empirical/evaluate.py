@@ -202,6 +202,8 @@ def execute(options: Options) -> None:
         content = {name: r if isinstance(r, str) else r.describe() for name, r in found.items()}
         write_json(options.out, content)
     Plain().print(table(found, f"{options.run} on {options.split} images"))
+    if (reason := synthetic.load(options.run).recipe.get("diverged")) is not None:
+        print(f"note: the distillation diverged ({reason}); what was judged is its last finite set", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

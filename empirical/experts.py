@@ -172,7 +172,7 @@ def execute(options: Options, console: Console) -> None:
     described = whitened(dataset, fitted=False) if zca else dataset
     folder = options.out or expert_folder(described, choice, recipe)
     refuse_folder(folder)
-    missing = len(missing_experts(folder, count, identity(described, choice, recipe), epochs))
+    missing = len(missing_experts(folder, count, identity(described, choice, recipe), epochs, options.seed))
     work = flop(dataset, network, recipe, missing, epochs)
     size = 4 * (epochs + 1) * sum(p.numel() for p in network.parameters()) * missing
     console.print(

@@ -13,24 +13,29 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Generator as Coroutine
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from empirical.distillation.method import Matched, Method, StepFailed, is_finite
-from empirical.runtime import checkpoint
+from empirical.distillation.method import Matched, StepFailed, is_finite
+from empirical.distillation.state import CHECKPOINT, OtherRun, State, first_state, refuse_difference, resume, save
+from empirical.distillation.task import Distillation, Measurement, Probe, Schedule, Step
 from empirical.synthetic.synthetic_set import SyntheticSet
 from shared.records import metric_names as metric
-from shared.records.records import MetricsWriter, plain
+from shared.records.records import MetricsWriter
+from shared.terminal.atomic import remove_parts
 from shared.terminal.progress import Reporter
 
-CHECKPOINT = "checkpoint.safetensors"
+__all__ = [
+    "CHECKPOINT", "Distillation", "Diverged", "Interrupted", "Interruption", "Lane", "Measurement", "OtherRun", "Probe",
+    "Request", "Schedule", "Step", "distil", "lane", "refuse_difference",
+]  # fmt: skip
+
 SHOWN = (metric.DISTANCE, metric.MATCHING_LOSS, metric.NORM, metric.PULL, metric.STUDENT_RATE, metric.LOSS)
 
 
@@ -50,133 +55,10 @@ class Interrupted(Exception):  # noqa: N818
     exit_status = 130
 
 
-class OtherRun(ValueError):  # noqa: N818
-    """The folder's checkpoint belongs to other settings."""
-
-    exit_status = 2
-
-
-@dataclass(frozen=True)
-class Step:
-    """How one kind of synthetic tensor moves: v <- momentum v + gradient, x <- x - rate v.
-
-    Attributes:
-        rate: of the step.
-        momentum: of the velocity.
-        above: a value at or below this bound stops the run as diverged.
-        lowest: values are kept from falling below this one.
-        average: decay d of a running average e <- d e + (1 - d) x, which is then what is evaluated and handed
-            back in place of x.
-
-    """
-
-    rate: float
-    momentum: float = 0.5
-    above: float | None = None
-    lowest: float | None = None
-    average: float | None = None
-
-
-@dataclass
-class _State:
-    """Everything that changes during a run."""
-
-    synthetic: SyntheticSet
-    velocities: dict[str, Tensor]
-    generator: Generator
-    alive: Tensor
-    averages: dict[str, Tensor] = field(default_factory=dict)
-    failed: dict[str, Tensor] = field(default_factory=dict)
-    done: int = 0
-
-    def reported(self) -> SyntheticSet:
-        """The set with running averages in place of what they average."""
-        averages: dict[str, Any] = dict(self.averages)
-        return replace(self.synthetic, **averages)
-
-    def why(self) -> str:
-        """Which tensor stopped the run."""
-        wrong = [name for name, failed in self.failed.items() if bool(failed)]
-        if "learning_rate" in wrong:
-            return f"the student's learning rate fell to 0 or below, or is not finite, by step {self.done}"
-        return f"{' and '.join(wrong) or 'a gradient'} (or the gradient) not finite by step {self.done}"
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The synthetic tensors that move, by name."""
-        return {name: getattr(self.synthetic, name) for name in self.velocities}
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When the loop writes.
-
-    Attributes:
-        checkpoint_seconds: between two checkpoints.
-        record_seconds: between two writings of metrics, on a device that should not be waited for.
-
-    """
-
-    checkpoint_seconds: float = 30.0
-    record_seconds: float = 1.0
-
-
-DEFAULT_SCHEDULE = Schedule()
 Request = tuple[SyntheticSet, Generator, int]
 """What a method's `step` takes: synthetic set, generator, number of the step."""
 Lane = Coroutine[Request, Matched, SyntheticSet]
 """One distillation, suspended at each step: yields what the step takes, is sent what it found."""
-Probe = Callable[[SyntheticSet, int], Mapping[str, Any]]
-"""(synthetic set, steps done) -> numbers for the record; must draw from no generator of the run."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What is measured along the way.
-
-    Attributes:
-        probe: what measures; its numbers go into the record.
-        every: steps between two measurements; one more comes before the first step and one after the last. 0: never.
-
-    """
-
-    probe: Probe
-    every: int
-
-    def is_due(self, done: int, steps: int) -> bool:
-        """Whether it is its turn after `done` of `steps` steps."""
-        return self.every > 0 and (done % self.every == 0 or done == steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distillation:
-    """One distillation: what is learned, by what method, and where it is kept.
-
-    Attributes:
-        method: what is matched.
-        start: the synthetic set to start from; not changed.
-        generator: of everything random, on the CPU.
-        steps: for each synthetic tensor that is learned ("images", "labels", "learning_rate") how it moves.
-        folder: gets `metrics.jsonl` and the checkpoint. The caller holds its lock.
-        identity: settings that tell this run from others, plain values; a checkpoint of other settings is refused.
-        resume: go on from the folder's checkpoint, if there is one.
-        schedule: when to write.
-        measurements: of the set along the way, each at a pace of its own.
-        title: for the progress bar.
-        quiet: no progress.
-
-    """
-
-    method: Method
-    start: SyntheticSet
-    generator: Generator
-    steps: Mapping[str, Step]
-    folder: Path
-    identity: Mapping[str, Any]
-    resume: bool = False
-    schedule: Schedule = DEFAULT_SCHEDULE
-    measurements: Sequence[Measurement] = ()
-    title: str = "distilling"
-    quiet: bool = False
 
 
 @dataclass
@@ -202,88 +84,34 @@ class Interruption:
 
 
 @torch.no_grad()
-def _update(state: _State, matched: Matched, steps: Mapping[str, Step]) -> None:
-    """Moves the synthetic tensors, unless something is not finite: then nothing moves, from this step on."""
+def _update(state: State, matched: Matched, steps: Mapping[str, Step]) -> None:
+    """Moves the synthetic tensors, unless something is not finite: then nothing moves, from this step on.
+
+    What is not finite comes first: a method that refuses a step, for a loss above its threshold, hides no divergence.
+    """
     moved, tensors = {}, state.tensors()
     finite = is_finite(matched)
+    sound = torch.ones_like(finite)
     for name, gradient in matched.gradients.items():
         velocity = steps[name].momentum * state.velocities[name] + gradient
         value = tensors[name] - steps[name].rate * velocity
         if (lowest := steps[name].lowest) is not None:
             value = value.clamp_min(lowest)
-        sound = torch.isfinite(value).all()
+        good = torch.isfinite(value).all()
         if (above := steps[name].above) is not None:
-            sound = sound & (value > above).all()
-        state.failed[name] = ~sound
-        finite = finite & sound
+            good = good & (value > above).all()
+        state.failed[name] = ~good
+        sound = sound & good
         moved[name] = value, velocity
-    accepted = finite if matched.accept is None else finite & matched.accept
-    refused = ~finite if matched.accept is None else ~finite & matched.accept
-    state.alive &= ~refused
-    accepted = accepted & state.alive
+    wanted = torch.ones_like(finite) if matched.accept is None else matched.accept
+    state.alive &= finite & (sound | ~wanted)
+    accepted = wanted & state.alive
     for name, (value, velocity) in moved.items():
         tensors[name].copy_(torch.where(accepted, value, tensors[name]))
         state.velocities[name] = torch.where(accepted, velocity, state.velocities[name])
         if (decay := steps[name].average) is not None:
             moved_average = decay * state.averages[name] + (1 - decay) * value
             state.averages[name] = torch.where(accepted, moved_average, state.averages[name])
-
-
-def _first_state(task: Distillation) -> _State:
-    owned = replace(task.start, **{name: getattr(task.start, name).detach().clone() for name in task.steps})
-    return _State(
-        owned,
-        {name: torch.zeros_like(getattr(owned, name)) for name in task.steps},
-        task.generator,
-        torch.tensor(True, device=owned.images.device),
-        {name: getattr(owned, name).clone() for name, step in task.steps.items() if step.average is not None},
-    )
-
-
-def _save(task: Distillation, state: _State) -> None:
-    tensors = {
-        **{f"synthetic.{name}": tensor for name, tensor in state.tensors().items()},
-        **{f"velocity.{name}": tensor for name, tensor in state.velocities.items()},
-        **{f"average.{name}": tensor for name, tensor in state.averages.items()},
-        **{f"method.{name}": tensor for name, tensor in task.method.state().items()},
-        "generator": state.generator.get_state(),
-    }
-    document = {"done": state.done, "identity": plain(task.identity)}
-    checkpoint.atomic_save(task.folder / CHECKPOINT, tensors, document)
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def refuse_difference(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any], typed: Any = ()) -> None:
-    """Compares what a folder's run is with what is asked for, both as JSON values.
-
-    Raises:
-        OtherRun: they differ; it names the first flag (one `typed` otherwise before what follows from it), and both.
-
-    """
-    for key in sorted({*theirs, *ours}, key=lambda name: (name not in typed, name)):
-        if theirs.get(key) != ours.get(key):
-            flag = "data" if key == "data" else "--" + key.removeprefix("trajectory ").replace("_", "-")
-            both = f"{flag} {theirs.get(key)}, not {ours.get(key)}"
-            cure = "resume it with its own settings or choose another folder"
-            raise OtherRun(f"{folder} holds a run with {both}: {cure}")
-
-
-def _resume(task: Distillation, state: _State) -> None:
-    tensors, document = checkpoint.load(task.folder / CHECKPOINT)
-    refuse_difference(task.folder, document["identity"], plain(task.identity))
-    with torch.no_grad():
-        for name, tensor in state.tensors().items():
-            tensor.copy_(tensors[f"synthetic.{name}"])
-    velocities = _part(tensors, "velocity.")
-    state.velocities = {name: velocities[name].to(v) for name, v in state.velocities.items()}
-    averages = _part(tensors, "average.")
-    state.averages = {name: averages[name].to(e) for name, e in state.averages.items()}
-    state.generator.set_state(tensors["generator"])
-    task.method.load_state(_part(tensors, "method."))
-    state.done = document["done"]
 
 
 class _Recorder:
@@ -319,10 +147,11 @@ def lane(task: Distillation, interruption: Interruption) -> Lane:
     Result (at the coroutine's end) and errors are those of `distil`; `task.method.step` is not called here, and
     `interruption` is entered by whoever drives the lanes.
     """
-    state, schedule, steps = _first_state(task), task.schedule, task.method.steps
+    state, schedule, steps = first_state(task), task.schedule, task.method.steps
     waiting_costs = state.synthetic.images.device.type != "cpu"
+    remove_parts(task.folder)
     if task.resume and (task.folder / CHECKPOINT).exists():
-        _resume(task, state)
+        resume(task, state)
     with (
         MetricsWriter(task.folder, resume_at=state.done) as writer,
         Reporter(task.title, steps, state.done, task.quiet) as progress,
@@ -345,14 +174,15 @@ def lane(task: Distillation, interruption: Interruption) -> Lane:
             recorder.add(state.done, matched)
             state.done += 1
             now = time.monotonic()
-            save = now - saved > schedule.checkpoint_seconds or interruption.seen or state.done == steps
-            if save or not waiting_costs or now - written > schedule.record_seconds:
+            due = now - saved > schedule.checkpoint_seconds or interruption.seen or state.done == steps
+            if due or not waiting_costs or now - written > schedule.record_seconds:
                 bad = recorder.write(state.done)
                 written = now
                 if not state.alive:
-                    raise Diverged(bad or state.why(), state.reported())
-            if save:
-                _save(task, state)
+                    raise Diverged(bad or state.why(task.steps), state.reported())
+            if due:
+                writer.sync()  # before the checkpoint that counts its rows
+                save(task, state)
                 saved = now
             if interruption.seen and state.done < steps:
                 raise Interrupted(f"stopped after {state.done} of {steps} steps; --resume goes on from there")
@@ -370,6 +200,7 @@ def distil(task: Distillation) -> SyntheticSet:
         Diverged: with the reason; its `synthetic` is the last finite set.
         Interrupted: by a signal, after saving.
         OtherRun: the checkpoint belongs to other settings.
+        BadCheckpoint: it is damaged, or the record lacks steps that it counts.
 
     """
     with Interruption() as interruption:

@@ -44,7 +44,7 @@ def make(experiment: Experiment) -> SyntheticSet | None:
     try:
         made = family_of(experiment.settings).make(experiment)
     except Diverged as failure:
-        store(experiment, failure.synthetic)
+        store(experiment, failure.synthetic, diverged=str(failure))
         raise
     if made is not None:
         store(experiment, made)
@@ -74,12 +74,15 @@ def make_together(experiments: Sequence[Experiment]) -> list[Outcome]:
         _write_config(experiment)
     outcomes = builder.make_together(experiments)
     for experiment, outcome in zip(experiments, outcomes, strict=True):
-        store(experiment, outcome.synthetic if isinstance(outcome, Diverged) else outcome)
+        if isinstance(outcome, Diverged):
+            store(experiment, outcome.synthetic, diverged=str(outcome))
+        else:
+            store(experiment, outcome)
     return outcomes
 
 
-def store(experiment: Experiment, made: SyntheticSet) -> None:
-    """Writes a set with the recipe to judge it by, and its picture."""
+def store(experiment: Experiment, made: SyntheticSet, diverged: str | None = None) -> None:
+    """Writes a set with the recipe to judge it by, and its picture; `diverged` is why it is not the finished one."""
     settings = experiment.settings
     recipe = {
         **stored_recipe(
@@ -90,6 +93,7 @@ def store(experiment: Experiment, made: SyntheticSet) -> None:
             experiment.seed,
         ),
         "made_by": {"method": settings.method, **identity(settings), "seed": experiment.seed},
+        **({"diverged": diverged} if diverged is not None else {}),
     }
     file = synthetic.save(experiment.folder, made, recipe, experiment.dataset.preprocessing)
     to_picture(synthetic.load(file), experiment.folder / "synthetic.png")

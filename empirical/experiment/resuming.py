@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from empirical import synthetic
 from empirical.data.datasets import Dataset
 from empirical.distillation.loop import refuse_difference
 from empirical.evaluation.protocol import Evaluation
@@ -19,14 +20,24 @@ TYPED = "settings.json"
 """What was typed, with the preset's values: what `--resume` starts from; and what it resolved to."""
 
 
-def _content(file: Path) -> dict[str, Any]:
+def _content(file: Path) -> dict[str, dict[str, Any]]:
+    """Of `settings.json`: `settings` as typed and `identity`, both whole.
+
+    Raises:
+        ValueError: the file is damaged, or says less than `write_typed` writes.
+
+    """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         found = None
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} is damaged: name another folder with --out, or start again without --resume")
-    return found
+    parts = [found.get(name) for name in ("settings", "identity")] if isinstance(found, dict) else []
+    if not all(isinstance(part, dict) and "method" in part and "seed" in part for part in parts) or not parts:
+        raise ValueError(
+            f"{file} is damaged: it does not say which run this is; name another folder with --out, or start again "
+            "without --resume"
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def stored(folder: Path) -> dict[str, Any]:
@@ -39,7 +50,7 @@ def stored(folder: Path) -> dict[str, Any]:
     file = folder / TYPED
     if not file.is_file():
         raise ValueError(f"nothing to resume in {folder}: it holds no run")
-    typed = _content(file).get("settings", {})
+    typed = _content(file)["settings"]
     known = {f.name for f in fields(Settings)}
     values = {name: value for name, value in typed.items() if name in known}
     if isinstance(own := values.get("trajectory"), dict):
@@ -71,23 +82,37 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 def refuse_other(folder: Path, resolved: Resolved, dataset: Dataset, typed: Settings) -> None:
     """Keeps a finished or unfinished run from being gone on with under other settings.
 
+    Several repetitions have a folder each and one has none, so that one run cannot become several; more of several can.
+
     Raises:
         OtherRun: the folder's run has other settings or other data.
+        ValueError: its file is damaged.
 
     """
     if not (folder / TYPED).is_file():
         return
     there = _content(folder / TYPED)
-    if (theirs := there.get("identity")) is not None:
-        before, now = _flat(there.get("settings") or {}), _flat(plain(typed))
-        changed = {name for name in before.keys() & now.keys() if before[name] != now[name]}
-        refuse_difference(folder, theirs, run_identity(resolved, dataset), changed)
+    before, now = _flat(there["settings"]), _flat(plain(typed))
+    changed = {name for name in before.keys() & now.keys() if before[name] != now[name]}
+    refuse_difference(folder, there["identity"], run_identity(resolved, dataset), changed)
+    theirs, ours = there["settings"].get("repetitions", 1), resolved.repetitions
+    if (theirs == 1) != (ours == 1):
+        refuse_difference(folder, {"repetitions": theirs}, {"repetitions": ours})
 
 
 def finished(experiment: Experiment) -> dict[str, Evaluation] | None:
-    """The evaluations of a set that a resumed run had finished before; None: still to be made, or judged otherwise."""
-    if not experiment.settings.resume or not (experiment.folder / SUMMARY).exists():
+    """The evaluations of a set that a resumed run had finished before; None: still to be made, or judged otherwise.
+
+    A summary alone proves nothing: the set that it is of must be there.
+
+    Raises:
+        BadSyntheticSet, BadRecord: what is there is damaged.
+
+    """
+    folder = experiment.folder
+    if not experiment.settings.resume or not (folder / SUMMARY).exists() or not (folder / synthetic.FILE).exists():
         return None
+    synthetic.load(folder)
     earlier = read(experiment.folder)
     if any(earlier.settings.get(name) != plain(getattr(experiment.settings, name)) for name in JUDGED):
         return None

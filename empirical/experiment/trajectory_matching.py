@@ -42,6 +42,7 @@ from empirical.trajectory_matching.student import Chunked, Eager, Student, Train
 from shared.records import metric_names as metric
 from shared.records.roles import TRAJECTORY
 
+_RATE_ADVICE = "--syn-lr-min keeps it above a bound, a smaller --lr-lr moves it less"
 PUBLISHED_HOLD_OUT = 0.02
 """Share of the training images that chooses among the evaluation points."""
 
@@ -152,7 +153,7 @@ class TrajectoryMatchingFamily(Family):
         matching = _matching(experiment, start, pool, network)
         steps = {
             "images": replace(experiment.image_step(settings.learning_rate), average=own.ema_decay or None),
-            "learning_rate": Step(own.lr_lr, 0.5, above=0.0, lowest=own.syn_lr_min),
+            "learning_rate": Step(own.lr_lr, 0.5, above=0.0, lowest=own.syn_lr_min, advice=_RATE_ADVICE),
         }
         if start.label_kind == "logits":
             steps["labels"] = Step(own.lr_y, 0.9)

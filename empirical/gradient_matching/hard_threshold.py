@@ -63,7 +63,9 @@ class HardThreshold:
         if weights is not None:
             present = weights > 0
         norms = gradient_norms(network, images.flatten(0, 1), labels.repeat_interleave(images.shape[1]))
-        kept = present & (norms.view(present.shape) <= self.limit)
+        norms = norms.view(present.shape)
+        # A norm that is not a number is of a network that diverged: dropping it would hide that.
+        kept = present & ((norms <= self.limit) | ~torch.isfinite(norms))
         counts = kept.sum(1, keepdim=True)
         place = torch.arange(ipc, device=images.device)
         synthetic = place < counts.clamp(max=ipc)

@@ -23,6 +23,7 @@ from rich.console import Console
 from empirical import networks
 from empirical.distillation.loop import Diverged
 from empirical.experiment.families import family_of, unread
+from empirical.runtime.checkpoint import FolderInUse
 from empirical.runtime.devices import device_named
 from empirical.sweep import ledger
 from empirical.sweep.cells import Cell, expand, groups
@@ -100,6 +101,11 @@ def execute(request: Request, console: Console) -> int:
                 reporter.update(sum(done.values()), {k: float(v) for k, v in done.items()})
     finally:
         _show(request, cells, console)
+    if left and not axes.detach and not set(done) & {"done", "diverged", "failed"}:
+        raise FolderInUse(
+            f"none of the {len(to_run)} unfinished cells was run: other processes hold their folders in {root}; wait "
+            "for them, or name another folder with --out"
+        )
     ended = Counter(ledger.state_of(ledger.folder_of(root, cell)).name for cell in cells)
     return Diverged.exit_status if ended["failed"] or ended["diverged"] else 0
 

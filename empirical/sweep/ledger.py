@@ -3,22 +3,22 @@
 missing    nothing there
 running    a process holds the folder's lock
 begun      killed or stopped on the way; goes on from its checkpoint
-done       summary.json with an evaluation
+done       summary.json with an evaluation, and the set that it is of
 diverged   failure.json: a loss or an image was no longer finite; a result, not repeated unless asked for
 failed     failure.json: anything else; tried again by the next command
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empirical.experiment.families import recorded_roles
+from empirical import synthetic
+from empirical.experiment.families import names, recorded_roles
+from empirical.runtime.checkpoint import is_in_use
 from empirical.sweep.cells import Cell, has_ipc
 from shared.comparison.grid import write_csv
 from shared.comparison.run_grid import measurements_of
@@ -44,7 +44,7 @@ class State:
 
 def state_of(folder: Path) -> State:
     """See the module."""
-    return State("running") if _locked(folder / ".lock") else stored_state(folder)
+    return State("running") if is_in_use(folder) else stored_state(folder)
 
 
 def stored_state(folder: Path) -> State:
@@ -52,24 +52,13 @@ def stored_state(folder: Path) -> State:
     failure = failure_of(folder)
     if failure is not None:
         return State(failure.kind, failure.reason)
-    if (folder / SUMMARY).exists():
-        return State("done")
+    if (folder / SUMMARY).exists() and (folder / CONFIG).exists():
+        run = read(folder)
+        method = run.settings.get("method")
+        needs_set = method not in names() or has_ipc(method)
+        if (not needs_set or (folder / synthetic.FILE).exists()) and (run.summary or {}).get("evaluation"):
+            return State("done")
     return State("begun" if (folder / CONFIG).exists() else "missing")
-
-
-def _locked(path: Path) -> bool:
-    """Whether a process holds a lock; looks without leaving a trace, and leaves dead processes' files alone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def clear_failure(folder: Path) -> None:

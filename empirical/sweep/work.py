@@ -23,7 +23,7 @@ from empirical.experiment.experiment import Experiment
 from empirical.experiment.experts import whitened
 from empirical.experiment.families import family_of
 from empirical.experiment.make import make, make_together
-from empirical.runtime.checkpoint import FolderInUse, Lock
+from empirical.runtime.checkpoint import FolderInUse, FolderLost, Lock
 from empirical.runtime.devices import device_named
 from empirical.runtime.heap import keep_freed_memory
 from empirical.settings.settings import Resolved, Settings
@@ -137,6 +137,8 @@ def _run(cells: Sequence[Cell], root: Path) -> None:
             outcomes = [_made(experiment) for experiment in experiments]
     except Interrupted:
         raise
+    except FolderLost:  # whoever has it now says how it ends
+        return
     except Exception as error:  # whatever it is, it concerns these cells alone
         for cell in cells:
             _note(folder_of(root, cell), error)
@@ -150,6 +152,8 @@ def _run(cells: Sequence[Cell], root: Path) -> None:
             write_summary(experiment.folder, described)
         except Interrupted:
             raise
+        except FolderLost:
+            continue
         except Exception as error:  # as above
             _note(experiment.folder, error)
 

@@ -1,6 +1,7 @@
 """The synthetic set: images, labels and learning rate on disk and in memory, and its pictures (`export`)."""
 
 from empirical.synthetic.synthetic_set import (
+    FILE,
     BadSyntheticSet,
     SyntheticSet,
     from_noise,
@@ -13,6 +14,7 @@ from empirical.synthetic.synthetic_set import (
 
 __all__ = [
 
+    "FILE",
     "BadSyntheticSet",
     "SyntheticSet",
     "from_noise",

@@ -6,7 +6,7 @@
 
 Images are stored as networks see them (normalised or whitened, unclipped). The file's header carries the
 recipe as
-JSON: preprocessing, augmentation, schedule, network, class names; nobody needs to guess the scale.
+JSON: preprocessing, augmentation, schedule, network, class names; nobody needs to guess the scale; and a checksum.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from torch import Generator, Tensor
 
 from empirical.data.datasets import Dataset
 from empirical.data.preprocessing import Normalisation, Preprocessing, to_uint8
+from empirical.runtime.checksum import KEY as SUM
+from empirical.runtime.checksum import checksum, is_intact
 from empirical.runtime.memory import refuse_too_large
 from shared.records.records import plain
 from shared.terminal.atomic import write_atomically
@@ -237,7 +239,7 @@ def save(
         tensors["learning_rate"] = synthetic.learning_rate
     if pixels is not None:
         tensors["pixels"] = pixels
-    header = {
+    header: dict[str, str] = {
         "format": FORMAT,
         "schema": str(SCHEMA),
         "classes": str(synthetic.classes),
@@ -245,7 +247,17 @@ def save(
         "recipe": json.dumps(plain(content), allow_nan=False),
     }
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header[SUM] = checksum(_text(header), stored)
     return write_atomically(path, _in_order(serialise(stored, header)))
+
+
+HEADER = ("format", "schema", "classes", "label_kind", "recipe")
+"""What a set's header says, besides its checksum."""
+
+
+def _text(header: Mapping[str, str]) -> str:
+    """What of a header its checksum covers."""
+    return json.dumps([header.get(name) for name in HEADER])
 
 
 def _in_order(encoded: bytes) -> bytes:
@@ -262,7 +274,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
     """The set in a file, or in a run's folder.
 
     Raises:
-        FileNotFoundError: nothing there. BadSyntheticSet: not a synthetic set, or of another schema.
+        FileNotFoundError: nothing there.
+        BadSyntheticSet: not a synthetic set, of another schema, or not as it was written.
 
     """
     path = Path(path).expanduser()
@@ -273,12 +286,14 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
         with safe_open(str(path), framework="pt", device=str(device)) as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise BadSyntheticSet(f"{path} is not a readable safetensors file: {error}; {_CURE}") from error
     if header.get("format") != FORMAT:
         raise BadSyntheticSet(f"{path} is a safetensors file, but not a synthetic set written here")
     if header.get("schema") != str(SCHEMA):
         raise BadSyntheticSet(f"{path}: schema {header.get('schema')}, this version reads schema {SCHEMA}")
+    if not is_intact(header, HEADER, _text(header), tensors):
+        raise BadSyntheticSet(f"{path} is damaged: its content is not what its checksum says; {_CURE}")
     try:
         made = _decoded(header, tensors)
         _refuse_odd_labels(made)

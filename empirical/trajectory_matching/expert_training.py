@@ -7,7 +7,6 @@ training goes on where it was and ends where an uninterrupted one ends.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,17 +18,14 @@ from torch import Tensor, nn
 from empirical import networks
 from empirical.data.augmentation import SiameseAugmentation, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.networks import Functional
 from empirical.networks.choice import NetworkChoice
 from empirical.networks.cost import measure
-from empirical.runtime import checkpoint
-from empirical.runtime.seeds import generator
 from empirical.training import prediction
 from empirical.training import sgd as training
-from empirical.trajectory_matching.expert_file import BadExpert, ExpertFile, file_of, write
+from empirical.trajectory_matching.expert_file import BadExpert, ExpertFile, file_of
+from empirical.trajectory_matching.expert_member import Member
 from empirical.trajectory_matching.sharpness import Gsam
 from shared.records.records import plain
-from shared.terminal.atomic import naming
 from shared.terminal.progress import Reporter
 
 Kind = Literal["sgd", "flat"]
@@ -123,10 +119,33 @@ class ExpertPool:
             epochs: how long they must have been trained at least.
 
         Raises:
-            BadExpert: one is missing, damaged, too short, or made otherwise.
+            BadExpert: one is missing, damaged, too short, or made otherwise; or they are of several seeds.
 
         """
-        return ExpertPool([checked(file_of(folder, index), identity, epochs) for index in range(count)])
+        files = [checked(file_of(folder, index), identity, epochs) for index in range(count)]
+        one_seed(files)
+        return ExpertPool(files)
+
+
+def one_seed(files: Sequence[ExpertFile], seed: int | None = None) -> None:
+    """Refuses to use experts of several seeds together, which no single command would make again.
+
+    Args:
+        files: the experts.
+        seed: of those that are about to be made beside them; None: none.
+
+    Raises:
+        BadExpert: naming two that differ and both seeds.
+
+    """
+    for file in files:
+        first = files[0].header.get("seed") if seed is None else seed
+        if file.header.get("seed") != first:
+            beside = "the experts to be made beside it have" if seed is not None else f"{files[0].path.name} has"
+            raise BadExpert(
+                f"{file.path} was made with seed {file.header.get('seed')}, {beside} {first}: name another folder, or "
+                f"make what is missing by python -m empirical.experts --seed {file.header.get('seed')}"
+            )
 
 
 def checked(path: Path, identity: dict[str, Any], epochs: int) -> ExpertFile:
@@ -146,85 +165,20 @@ def checked(path: Path, identity: dict[str, Any], epochs: int) -> ExpertFile:
     return file
 
 
-def missing_experts(folder: Path, count: int, identity: dict[str, Any], epochs: int) -> list[int]:
-    """Which of the first `count` experts are not there yet; those that are have been checked.
+def missing_experts(
+    folder: Path, count: int, identity: dict[str, Any], epochs: int, seed: int = 0
+) -> list[int]:
+    """Which of the first `count` experts are not there yet, to be made with `seed`; those that are have been checked.
 
     Raises:
-        BadExpert: as `checked`.
+        BadExpert: as `checked` and `one_seed`.
 
     """
     missing = [index for index in range(count) if not file_of(folder, index).exists()]
-    for index in sorted(set(range(count)) - set(missing)):
-        checked(file_of(folder, index), identity, epochs)
+    there = sorted(set(range(count)) - set(missing))
+    files = [checked(file_of(folder, index), identity, epochs) for index in there]
+    one_seed(files, seed if missing else None)
     return missing
-
-
-class _Member:
-    """One expert in training: its network, its generator, and what is stored after each epoch."""
-
-    def __init__(self, folder: Path, index: int, seed: int, network: nn.Module, identity: dict[str, Any]):
-        self.index, self.seed, self.network, self.identity = index, seed, network, identity
-        self.rows_file = folder / f".expert-{index:04d}.rows"
-        self.state_file = folder / f".expert-{index:04d}.state"
-        self.target = file_of(folder, index)
-        self.generator = generator(seed, "expert", "training", index)
-        self.functional = Functional(network)
-        self.accuracies: list[dict[str, float]] = []
-        self.done = -1
-        self._resume()
-
-    def _resume(self) -> None:
-        if not self.state_file.exists() or not self.rows_file.exists():
-            networks.initialise(self.network, generator(self.seed, "expert", "network", self.index))
-            return
-        tensors, document = checkpoint.load(self.state_file)
-        theirs, ours = (
-            {**own, "seed": seed}
-            for own, seed in ((document["identity"], document["seed"]), (self.identity, self.seed))
-        )
-        for key in {**ours, **theirs}:
-            if theirs.get(key) != ours.get(key):
-                raise BadExpert(
-                    f"{self.rows_file.parent} holds a half-made expert with {key} = {theirs.get(key)!r}, not "
-                    f"{ours.get(key)!r}: go on with its settings, name another folder, or remove {self.state_file}"
-                )
-        self.done, self.accuracies = document["done"], document["accuracies"]
-        self.generator.set_state(tensors["generator"])
-        row = self._row(self.done)
-        with torch.no_grad():
-            for p, value in zip(self.network.parameters(), self.functional.unflatten(row), strict=True):
-                p.copy_(value)
-
-    def _row(self, epoch: int) -> Tensor:
-        size = self.functional.size
-        with self.rows_file.open("rb") as file:
-            file.seek(4 * size * epoch)
-            raw = bytearray(file.read(4 * size))
-        return torch.frombuffer(raw, dtype=torch.float32)
-
-    def keep(self, accuracies: dict[str, float]) -> None:
-        """Stores the parameters as the next row, and then the state that goes with it."""
-        self.done += 1
-        self.accuracies.append(accuracies)
-        row = self.functional.flatten([p.detach() for p in self.network.parameters()]).float().cpu()
-        with naming(self.rows_file), self.rows_file.open("r+b" if self.rows_file.exists() else "w+b") as file:
-            file.seek(4 * self.functional.size * self.done)
-            file.write(row.numpy().tobytes())
-            file.flush()
-            os.fsync(file.fileno())  # before the state that counts it
-        document = {
-            "done": self.done, "accuracies": self.accuracies, "identity": self.identity, "seed": self.seed
-        }
-        checkpoint.atomic_save(self.state_file, {"generator": self.generator.get_state()}, document)
-
-    def finish(self, epochs: int) -> None:
-        """Writes the expert's file and removes what it was made of."""
-        accuracies = self.accuracies[: epochs + 1]
-        header = {"identity": self.identity, "seed": self.seed, "index": self.index, "accuracies": accuracies}
-        rows = (self._row(epoch) for epoch in range(epochs + 1))
-        write(self.target, rows, epochs + 1, self.functional.size, header)
-        self.rows_file.unlink()
-        self.state_file.unlink()
 
 
 def _inputs(dataset: Dataset) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
@@ -295,7 +249,7 @@ def train_experts(
     """
     folder, count, epochs = order.folder, order.count, order.epochs
     own = plain(identity(dataset, choice, recipe))
-    missing = missing_experts(folder, count, own, order.needed)
+    missing = missing_experts(folder, count, own, order.needed, order.seed)
     folder.mkdir(parents=True, exist_ok=True)
     images, prepare = _inputs(dataset) if missing else (dataset.train.images, None)
     strategy = parse_strategy(recipe.augmentation)
@@ -305,7 +259,7 @@ def train_experts(
             members = []
             for index in missing[start : start + at_once]:
                 network = networks.build(choice.name, dataset.shape, dataset.classes, **choice.variant)
-                members.append(_Member(folder, index, order.seed, network.to(dataset.device), own))
+                members.append(Member(folder, index, order.seed, network.to(dataset.device), own))
             base = done
             nominal = flop(dataset, members[0].network, recipe, AT_ONCE, epochs)
             compiled = dataset.device.type == "cpu" and nominal >= training.COMPILE_FROM_FLOP
@@ -323,7 +277,7 @@ def train_experts(
 
 
 def _epoch(
-    group: Sequence[_Member],
+    group: Sequence[Member],
     images: Tensor,
     prepare: Callable[[Tensor], Tensor] | None,
     labels: Tensor,
@@ -348,7 +302,7 @@ def _epoch(
     )
 
 
-def _measured(group: Sequence[_Member], dataset: Dataset) -> list[dict[str, float]]:
+def _measured(group: Sequence[Member], dataset: Dataset) -> list[dict[str, float]]:
     members = [member.network for member in group]
     found = {}
     for name, split in (("train", dataset.train), ("test", dataset.test)):

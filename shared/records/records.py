@@ -43,7 +43,7 @@ from shared.records.decoding import (
     read_text,
 )
 from shared.records.roles import Roles, roles_in
-from shared.terminal.atomic import naming, write_atomically
+from shared.terminal.atomic import ask_guards, naming, write_atomically
 
 _PACKAGES = ("numpy", "scipy", "torch", "torchvision", "numba", "scikit-learn", "safetensors")
 
@@ -172,17 +172,22 @@ class MetricsWriter:
 
     def write(self, step: int, **values: Any) -> None:
         """One line: `{"schema": 1, "step": step, ...}`."""
+        ask_guards(self._path)
         row = {"schema": SCHEMA, "step": int(step), **plain(values)}
         with naming(self._path):
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
 
+    def sync(self) -> None:
+        """Makes all rows durable: before a checkpoint is written that counts them."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Flush to the disk and close."""
         if not self._file.closed:
             with naming(self._path), self._file:
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                self.sync()
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -216,14 +221,24 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All rows of `metrics.jsonl`, in order."""
-        path = self.folder / METRICS
-        return _rows(path) if path.exists() else []
+        return recorded_rows(self.folder)
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps [n] and values [n] of one metric, where it was recorded; null reads as NaN."""
         rows = [(row["step"], row[name]) for row in self.metrics() if name in row]
         steps = np.array([step for step, _ in rows], int)
         return steps, np.array([np.nan if value is None else value for _, value in rows], float)
+
+
+def recorded_rows(folder: str | Path) -> list[dict[str, Any]]:
+    """All rows of a folder's `metrics.jsonl`, in order; none without the file.
+
+    Raises:
+        BadRecord: a line that no kill cut off is damaged.
+
+    """
+    path = Path(folder) / METRICS
+    return _rows(path) if path.exists() else []
 
 
 def read(folder: str | Path) -> Run:

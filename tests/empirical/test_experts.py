@@ -191,18 +191,30 @@ def run_scripted(found, folder, **options):
 
 
 def test_average_and_skipped_steps(tmp_path):
-    made = run_scripted([(0.0, 0.5), (0.0, 2.0), (0.0, float("nan")), (0.0, 0.5)], tmp_path)
+    made = run_scripted([(0.0, 0.5), (0.0, 2.0), (0.0, 3.0), (0.0, 0.5)], tmp_path)
     # updates 1 and 4 count: images -1, then velocity 1.5: -2.5; average 0.5 (-1) = -0.5, then -1.5
     assert torch.allclose(made.images, torch.full((2, 1, 4, 4), -1.5))
 
 
 def test_student_rate_below_zero_stops_with_the_last_good_set(tmp_path):
-    with pytest.raises(Diverged, match="learning rate fell to 0 or below") as failure:
-        run_scripted([(0.0, 0.5), (1.0, 0.5), (0.0, 0.5)], tmp_path)
+    with pytest.raises(Diverged, match=r"learning rate fell to 0 or below.*by step 2: take less") as failure:
+        run_scripted([(0.0, 0.5), (1.0, 0.5), (0.0, 0.5)], tmp_path, advice="take less")
     assert float(failure.value.synthetic.learning_rate) == pytest.approx(0.1)
     assert torch.allclose(failure.value.synthetic.images, torch.full((2, 1, 4, 4), -0.5))
     made = run_scripted([(0.0, 0.5), (1.0, 0.5)], tmp_path / "bounded", lowest=0.01)
     assert float(made.learning_rate) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_not_skipped_as_one_above_the_threshold(tmp_path, loss):
+    with pytest.raises(Diverged, match="loss is not finite at step 2") as failure:
+        run_scripted([(0.0, 0.5), (0.0, 2.0), (0.0, loss), (0.0, 0.5)], tmp_path)
+    assert torch.allclose(failure.value.synthetic.images, torch.full((2, 1, 4, 4), -0.5))
+
+
+def test_a_skipped_step_may_lead_anywhere_since_it_is_not_taken(tmp_path):
+    made = run_scripted([(0.0, 0.5), (1.0, 2.0), (0.0, 0.5)], tmp_path)  # the second would take the rate below 0
+    assert float(made.learning_rate) == pytest.approx(0.1)
 
 
 def test_degenerate_expert_stops(tmp_path):

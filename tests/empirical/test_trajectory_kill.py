@@ -30,7 +30,7 @@ from empirical.experiment import trajectory_matching as make
 
 torch.set_num_threads(1)
 make.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)
-save, pull_back = distillation._save, make.TrajectoryMatching.step
+save, pull_back = distillation.save, make.TrajectoryMatching.step
 
 
 def seldom(task, state):
@@ -45,7 +45,7 @@ def killed(self, synthetic, generator, step):
     return found
 
 
-distillation._save, make.TrajectoryMatching.step = seldom, killed
+distillation.save, make.TrajectoryMatching.step = seldom, killed
 sys.exit(run.main(sys.argv[1:]))
 """
 

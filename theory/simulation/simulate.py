@@ -183,9 +183,9 @@ def simulate(
 
 
 def _checked_counts(dimension: int, trials: int, seed: int, workers: int | None) -> tuple[int, int, int]:
-    counts = {"dimension": dimension, "trials": trials, "seed": seed, "workers": workers}
-    if workers is None:
-        del counts["workers"]
+    counts = {"dimension": dimension, "trials": trials, "seed": seed}
+    if workers is not None:
+        counts["workers"] = workers
     for name, value in counts.items():
         least = 0 if name == "seed" else 1
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
