@@ -30,8 +30,8 @@ def plain_distance(synthetic: tuple[Tensor, ...], real: tuple[Tensor, ...]) -> T
     total = torch.zeros((), dtype=real[0].dtype)
     for a, b in zip(synthetic, real, strict=True):
         if a.dim() > 1:
-            a, b = a.flatten(1), b.flatten(1)
-            total = total + (1 - (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)).sum()
+            rows, others = a.flatten(1), b.flatten(1)
+            total = total + (1 - (rows * others).sum(1) / (rows.norm(dim=1) * others.norm(dim=1) + 1e-6)).sum()
     return total
 
 

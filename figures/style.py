@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib as mpl
 
-matplotlib.use("Agg")
+mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
@@ -69,7 +69,7 @@ def wrapped(panels: int) -> tuple[int, int]:
 @contextmanager
 def look() -> Iterator[None]:
     """The house's style for the block."""
-    with matplotlib.rc_context(_SETTINGS):
+    with mpl.rc_context(_SETTINGS):
         yield
 
 

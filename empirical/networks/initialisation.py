@@ -25,7 +25,7 @@ def _bounds(network: nn.Module) -> list[tuple[Tensor, float, float]]:
             continue
         if isinstance(module, nn.Linear | nn.Conv2d):
             bound = 1.0 / math.sqrt(module.weight[0].numel())
-            laws.update({parameter: (bound, 0.0) for parameter in own})
+            laws.update(dict.fromkeys(own, (bound, 0.0)))
         elif isinstance(module, _NORMS):
             laws[module.weight], laws[module.bias] = (0.0, 1.0), (0.0, 0.0)
         else:

@@ -84,10 +84,10 @@ def expand(
             lambdas: tuple[Coefficient, ...] = block.lambdas if corrected else (0.0,)
             data = data_of(base)
             for coefficient in lambdas:
-                if coefficient == PUBLISHED:
-                    coefficient = published_coefficient(dataset, method, ipc)[0]
+                published = coefficient == PUBLISHED
+                value = published_coefficient(dataset, method, ipc)[0] if published else coefficient
                 # 0 is the plain method, as a run without the flag
-                settings = resolve(replace(base, sdc=float(coefficient) or None), data)
+                settings = resolve(replace(base, sdc=float(value) or None), data)
                 cell = Cell(settings, data.fingerprint)
                 found.setdefault(cell.digest(), cell)
     return list(found.values())

@@ -69,7 +69,7 @@ class Local:
             for group in groups:
                 yield self.work(group, root, self.threads, self.retry_diverged)
             return
-        left = {i: group for i, group in enumerate(groups)}
+        left = dict(enumerate(groups))
         deaths = dict.fromkeys(left, 0)
         while left:
             try:

@@ -100,10 +100,7 @@ def run_group(
     if threads is not None:
         torch.set_num_threads(threads)
     with ExitStack() as locks:
-        own = []
-        for cell in cells:
-            if _taken(cell, root, locks):
-                own.append(cell)
+        own = [cell for cell in cells if _taken(cell, root, locks)]
         settled = {"done"} if retry_diverged else {"done", "diverged"}
         own = [cell for cell in own if stored_state(folder_of(root, cell)).name not in settled]
         if own:

@@ -284,10 +284,15 @@ def write_page(
             Picture(picture, "tuned coefficient against images per class"),
         ]
     assumptions = [
-        "A matching method is read as a kept density, the correction as a tilt exp(-tau h) of it with tau = c lambda: "
-        "an assumption, tested by the two arrows (lambda lowers difficulty; lower difficulty helps or hurts).",
-        "The theory is that of a max-margin perceptron on selected samples; networks and synthesised images enter only "
-        "through N_eff, the angle band and c.",
+        (
+            "A matching method is read as a kept density, the correction as a tilt exp(-tau h) of it with tau = c "
+            "lambda: an assumption, tested by the two arrows (lambda lowers difficulty; lower difficulty helps or "
+            "hurts)."
+        ),
+        (
+            "The theory is that of a max-margin perceptron on selected samples; networks and synthesised images enter "
+            "only through N_eff, the angle band and c."
+        ),
     ]
     blocks += [Heading("What was left out"), Bullets(left_out or ["Nothing: every run that was found is compared."])]
     blocks += [Heading("What this rests on"), Bullets(assumptions)]

@@ -142,8 +142,10 @@ def _unknown_pull(grid: Grid) -> tuple[str, ...]:
     if pull is not None and np.all(np.isfinite(pull[:, grid.others]).any(axis=2)):
         return ()
     return (
-        "the relative pull of the correction was not recorded in every cell: there the sign check counts all "
-        "coefficients, however strong",
+        (
+            "the relative pull of the correction was not recorded in every cell: there the sign check counts all "
+            "coefficients, however strong"
+        ),
     )
 
 

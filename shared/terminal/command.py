@@ -60,11 +60,11 @@ def command(body: Callable[[], int | None], stopped: str = "the same command sta
     with lasting_streams() as (stdout, _), _stoppable(), _plain_warnings():
         try:
             status = body() or 0
-        except SystemExit as stop:
+        except SystemExit:
             stdout.flush()
             if stdout.error is not None:
                 raise SystemExit(_unprinted(stdout.error)) from None
-            raise stop
+            raise
         except BaseException as error:
             status = _ended(error, stopped)
         stdout.flush()

@@ -28,7 +28,7 @@ def case(name):
     network = networks.build(name.partition(",")[0], shape, 5, g, **options).double()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=g, dtype=torch.float64)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=g, dtype=torch.float64))
     return network, torch.randn(4, *shape, generator=g, dtype=torch.float64)
 
 

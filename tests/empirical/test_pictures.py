@@ -223,9 +223,10 @@ def test_damaged_pictures_are_one_sentence(tmp_path: Path, ending: str) -> None:
     whole, caught = path.read_bytes(), 0
     generator = np.random.default_rng(0)
     cuts = [whole[: int(share * len(whole))] for share in (0, 0.01, 0.1, 0.5, 0.9)]
-    flips = []
-    for place in generator.integers(0, len(whole), 40).tolist():
-        flips.append(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+    flips = [
+        whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
+        for place in generator.integers(0, len(whole), 40).tolist()
+    ]
     noise = [generator.integers(0, 256, len(whole), dtype=np.uint8).tobytes(), b"GIF89a" + b"\0" * 50, b"<svg/>"]
     for content in [*cuts, *flips, *noise]:
         path.write_bytes(content)

@@ -204,9 +204,10 @@ def test_damaged_files_are_one_sentence_or_a_set(tmp_path: Path, digits: Dataset
     path = synthetic.save(tmp_path, real(digits, 1), preprocessing=digits.preprocessing)
     whole, chance = path.read_bytes(), np.random.default_rng(0)
     length = 8 + int.from_bytes(whole[:8], "little")
-    flips = []
-    for place in (*range(12), *chance.integers(0, length, 60).tolist()):
-        flips.append(whole[:place] + bytes([whole[place] ^ (1 << int(chance.integers(8)))]) + whole[place + 1 :])
+    flips = [
+        whole[:place] + bytes([whole[place] ^ (1 << int(chance.integers(8)))]) + whole[place + 1 :]
+        for place in (*range(12), *chance.integers(0, length, 60).tolist())
+    ]
     cuts = [whole[: int(share * len(whole))] for share in (0, 0.001, 0.1, 0.5, 0.99)]
     for content in [*flips, *cuts, b"\0" * 100, b"PK\x03\x04", chance.bytes(5000)]:
         path.write_bytes(content)

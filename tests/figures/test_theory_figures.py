@@ -5,9 +5,9 @@ import csv
 import numpy as np
 import pytest
 
-import figures.theory.simulated as simulated
 from figures.__main__ import main
 from figures.desk import Effort
+from figures.theory import simulated
 from figures.theory.agreement import agreement
 from figures.theory.simulated import Strategy, simulated_curve
 from theory import solve

@@ -79,7 +79,7 @@ def test_each_kind_of_end_has_its_status_and_one_sentence(capsys, error, status,
 
 @pytest.mark.parametrize(
     "body",
-    [lambda: [][1], lambda: 1 // 0, lambda: {}["x"], lambda: int("few"), lambda: b"\xff".decode(), lambda: None.x],
+    [lambda: [][1], lambda: 1 // 0, lambda: {}["x"], lambda: int("few"), lambda: b"\xff".decode(), lambda: None.x],  # noqa: PLE0643, PLW0108
 )
 def test_an_error_of_the_program_says_so_and_never_pretends_bad_input(capsys, monkeypatch, body):
     assert command(body) == 70

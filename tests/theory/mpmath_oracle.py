@@ -53,8 +53,8 @@ def boundary_residuals(solution, windows):
             return _psi(order, b) if m >= 0 else mp.mpf(0)
         return _quad(lambda n: _phi(n) * _psi(order, b - tau * n), mp.mpf(-14), m * cos / sin, b / tau, 1 / abs(tau))
 
-    for lo, hi in windows:
-        lo, hi = (mp.mpf(x) if math.isfinite(x) else mp.mpf(math.copysign(14, x)) for x in (lo, hi))
+    for window in windows:
+        lo, hi = (mp.mpf(x) if math.isfinite(x) else mp.mpf(math.copysign(14, x)) for x in window)
         if theta == 0:
             lo = max(lo, mp.mpf(0))
             B0 += _phi(0) * _psi(1, k) if lo == 0 else 0

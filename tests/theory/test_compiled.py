@@ -34,7 +34,8 @@ def run(site, tmp_path, *arguments, limit=None, **environment):
     if limit is not None:  # the largest file that may be written, in blocks of a kilobyte
         command = ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "bash", *command]
     return subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, **usual, **scratch, **environment}, capture_output=True, text=True
+        command, cwd=tmp_path, env={**os.environ, **usual, **scratch, **environment}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
 
 
