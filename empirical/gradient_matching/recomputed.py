@@ -27,7 +27,7 @@ class _Recomputed(torch.autograd.Function):
         return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
         (images,) = ctx.saved_tensors
         found = []
         for s in _slices(len(images), ctx.chunk):

@@ -28,8 +28,9 @@ from shared.comparison.alpha_map import AlphaMap, fit_alpha_map
 from shared.comparison.grid import ACCURACIES, BadGrid, Grid, Measurement, divergences, grids, read_csv
 from shared.comparison.prediction import Prediction
 from shared.comparison.published_table import PublishedOrder, published_order, read_tuned
-from shared.comparison.run_grid import NOT_FINISHED, LeftOut, read_runs
+from shared.comparison.run_grid import read_runs
 from shared.comparison.verdict import Finding, Verdict
+from shared.records.recorded import NOT_FINISHED, LeftOut
 from shared.records.records import plain
 from shared.terminal.arguments import typed_path
 from shared.terminal.atomic import write_atomically

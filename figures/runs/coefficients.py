@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.patches import Rectangle
 
 from figures.names import PANEL, shown, stem, stems
 from figures.runs.recorded import PLAIN, Cells, Correction, Variants, accuracy, distilled
@@ -148,7 +149,7 @@ def _ipc_figure(title: str, by_ipc: dict[int, Variants], folder: Path, name: str
             if np.isfinite(row).any() and np.nanmax(row) > 0.0:
                 best = int(np.nanargmax(row))
                 axes.add_patch(
-                    plt.Rectangle((best - 0.48, i - 0.48), 0.96, 0.96, fill=False, edgecolor=RED, linewidth=1.2)
+                    Rectangle((best - 0.48, i - 0.48), 0.96, 0.96, fill=False, edgecolor=RED, linewidth=1.2)
                 )
         axes.set_xticks(range(len(coefficients)), [f"{c:g}" for c in coefficients])
         axes.set_yticks(range(len(by_ipc)), [str(ipc) for ipc in by_ipc])

@@ -81,7 +81,7 @@ def lasting_streams() -> Iterator[tuple[Lasting, Lasting]]:
     before = sys.stdout, sys.stderr  # None where the shell closed the stream
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         stdout, stderr = (Lasting(_encodable(stream or nowhere)) for stream in before)
-        sys.stdout, sys.stderr = stdout, stderr  # type: ignore[assignment]
+        sys.stdout, sys.stderr = stdout, stderr
         try:
             yield stdout, stderr
         finally:
