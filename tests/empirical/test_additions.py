@@ -201,7 +201,8 @@ UNREAD = {
 def test_a_flag_that_the_method_never_reads_is_told(method: str, flag: str) -> None:
     (told,) = unread([flag, "1"], [Settings(method=method, sdc=0.1 if method in ("mtt", "dsa") else None)])
     assert told.endswith(f", not by {method}")
-    assert told.startswith("--" + flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("_", "-"))
+    typed = flag.split("=", maxsplit=1)[0].removeprefix("--").removeprefix("no-")
+    assert told.startswith("--" + typed.replace("_", "-"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from figures.names import LONGEST, markdown, shown, stem, stems
 
 NASTY = [
     "../../etc/passwd", "a/b", "a\\b", "C:\\x", "..", ".", "", "   ", "-rf", ".hidden", "a\nb", "a\0b", "a\x1b[31mb",
-    "$x_$ and $", r"$\frac{1}{$", "[/red]", "<b>&amp;", "a|b", "x" * 400, "日本", "é" * 80, "con*?\"<>|:", "`rm -rf`",
+    "$x_$ and $", r"$\frac{1}{$", "[/red]", "<b>&amp;", "a|b", "x" * 400, "日本", "é" * 80, 'con*?"<>|:', "`rm -rf`",
 ]  # fmt: skip
 
 
