@@ -48,7 +48,8 @@ from empirical.runtime.seeds import generator
 from empirical.settings.presets import presets
 from empirical.settings.roles import typed_flags
 from empirical.settings.settings import PUBLISHED, Resolved, Settings
-from shared.records.records import CONFIG, SUMMARY, read, write_config, write_summary
+from shared.records.decoding import CONFIG, SUMMARY
+from shared.records.records import read, write_config, write_summary
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command, leave, refuse_folder, when_stopped
 from shared.terminal.plugins import load_plugins, refuse_unloaded

@@ -14,7 +14,8 @@ from empirical.experiment.families import family_of
 from empirical.settings.identity import JUDGED, identity
 from empirical.settings.settings import Resolved, Settings
 from empirical.settings.trajectory import TrajectorySettings
-from shared.records.records import SUMMARY, plain, read, write_json
+from shared.records.decoding import SUMMARY
+from shared.records.records import plain, read, write_json
 
 TYPED = "settings.json"
 """What was typed, with the preset's values: what `--resume` starts from; and what it resolved to."""

@@ -23,7 +23,8 @@ from empirical.sweep.cells import Cell, has_ipc
 from shared.comparison.grid import write_csv
 from shared.comparison.run_grid import measurements_of
 from shared.records.agreement import cell_of, disagreement, short
-from shared.records.records import CONFIG, FAILURE, SUMMARY, failure_of, plain, read
+from shared.records.decoding import CONFIG, FAILURE, SUMMARY
+from shared.records.records import failure_of, plain, read
 from shared.terminal.printing import Sheet
 
 STATES = ("done", "running", "begun", "missing", "diverged", "failed")

@@ -15,7 +15,8 @@ from figures.registry import figure
 from figures.style import BLACK, CYCLE, MARKERS, PAGE, look, save
 from shared.terminal.progress import Report
 from theory import solve
-from theory.distillation.study import Distillation, study
+from theory.distillation.learning import Distillation
+from theory.distillation.study import study
 
 COEFFICIENTS = (-0.03, 0.0, 0.03, 0.1, 0.3)
 PREDICTIONS = {"theory_probe": "o", "theory_tilted": "s", "theory_teacher": "D"}

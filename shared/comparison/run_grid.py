@@ -28,7 +28,7 @@ import numpy as np
 
 from shared.comparison.grid import RANDOM, WHOLE, BadGrid, Measurement, family_in_grid
 from shared.records import metric_names as metric
-from shared.records.decoding import damaged
+from shared.records.decoding import CONFIG, damaged
 from shared.records.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
 from shared.records.recorded import (
     NOT_FINISHED,
@@ -41,7 +41,7 @@ from shared.records.recorded import (
     refuse_disagreement,
     refuse_empty,
 )
-from shared.records.records import CONFIG, Run
+from shared.records.records import Run
 from shared.records.roles import GRADIENT, OTHER
 
 _VARIANT = ("width", "depth", "activation", "norm", "pooling")

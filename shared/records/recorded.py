@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.records.agreement import Cell, cell_of, disagreement, short
-from shared.records.decoding import damaged
-from shared.records.records import CONFIG, FAILURE, BadRecord, Run, failure_of, select
+from shared.records.decoding import CONFIG, FAILURE, BadRecord, damaged
+from shared.records.records import Run, failure_of, select
 
 NOT_FINISHED = "not finished"
 HARD_THRESHOLD = "its correction is not one coefficient: a hard threshold"
