@@ -14,7 +14,8 @@ from empirical.distillation.task import Distillation, Step
 from empirical.runtime import checkpoint
 from empirical.synthetic.synthetic_set import SyntheticSet
 from shared.records import metric_names as metric
-from shared.records.records import METRICS, plain, recorded_rows
+from shared.records.decoding import METRICS
+from shared.records.records import plain, recorded_rows
 
 CHECKPOINT = "checkpoint.safetensors"
 

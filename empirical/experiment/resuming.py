@@ -38,7 +38,7 @@ def _content(file: Path) -> dict[str, dict[str, Any]]:
             f"{file} is damaged: it does not say which run this is; name another folder with --out, or start again "
             "without --resume"
         )
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def stored(folder: Path) -> dict[str, Any]:
