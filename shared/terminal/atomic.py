@@ -35,7 +35,7 @@ def ask_guards(path: str | Path) -> None:
     """Before a file is written or replaced: raises what a guard of a folder above it raises."""
     if _guards:
         place = Path(path).resolve()
-        for folder, ask in _guards:
+        for folder, ask in [*_guards]:
             if place.is_relative_to(folder):
                 ask()
 
