@@ -90,7 +90,8 @@ def git_revision(folder: Path) -> dict[str, Any] | None:
     """`{"revision": ..., "modified": ...}` of the repository that holds `folder`; None outside one."""
 
     def ask(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
+        # Asking leaves nothing behind: `git status` would rewrite the index, and its lock stays where there is no room.
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:

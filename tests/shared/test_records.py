@@ -1,6 +1,8 @@
 """Run records: written, flushed, resumed, read and selected; foreign or damaged ones refused."""
 
 import json
+import resource
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from shared.records import records
-from shared.records.records import BadRecord, MetricsWriter
+from shared.records.records import BadRecord, MetricsWriter, git_revision
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,25 @@ def test_select(tmp_path: Path) -> None:
 def test_plain_values() -> None:
     found = records.plain({"a": (1, 2), "b": float("inf"), 3: np.float64(2.5), "p": Path("x"), "t": True})
     assert found == {"a": [1, 2], "b": None, "3": 2.5, "p": "x", "t": True}
+
+
+def test_asking_for_the_revision_leaves_no_lock_where_there_is_no_room(tmp_path):
+    def git(*words):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+    git("init", "-q")
+    for n in range(30):
+        (tmp_path / f"file{n}").write_text("a")
+    git("add", ".")
+    git("-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "-m", "x")
+    for n in range(30):
+        (tmp_path / f"file{n}").write_text("a")  # other times, the same content: the index would be refreshed
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        found = git_revision(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert found is not None
+    assert not found["modified"]
+    assert not (tmp_path / ".git" / "index.lock").exists()
