@@ -167,7 +167,7 @@ def labelled(given: Path) -> tuple[str, Path]:
     label, separator, path = str(given).partition("=")
     if given.exists() or not separator or not label.strip():
         return "", given
-    return label.strip(), typed_path(path)
+    return label.strip(), typed_path(path, f"the path of {label.strip()}")
 
 
 def left_out_of(measurements: Sequence[Measurement], without: Sequence[LeftOut]) -> list[str]:

@@ -76,19 +76,23 @@ def flags_named(options: Any) -> Iterator[None]:
         raise
 
 
-def typed_path(text: str) -> Path:
+def typed_path(text: str, name: str = "the path") -> Path:
     """A path as it is typed, with `~` and `~name` expanded.
+
+    Args:
+        text: what was typed.
+        name: of the option, for a refusal.
 
     Raises:
         ValueError: it is empty, or there is no such user.
 
     """
     if not text:
-        raise ValueError("is empty: name a file or folder, or `.` for the one that you are in")
+        raise ValueError(f"{name} is empty: name a file or folder, or `.` for the one that you are in")
     try:
         return Path(text).expanduser() if text.startswith("~") else Path(text)
     except RuntimeError as error:
-        raise ValueError(f"is {text}, but there is no such user; ./{text} is a file or folder of that name") from error
+        raise ValueError(f"{name} is {text}, but there is no such user; ./{text} is a file of that name") from error
 
 
 def check_seed(seed: int, flag: str = "--seed") -> None:
@@ -110,9 +114,9 @@ def _path(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
 
     def read(texts: list[str]) -> Path:
         try:
-            return typed_path(texts[0])
+            return typed_path(texts[0], _REFUSED)
         except ValueError as error:
-            return Path(f"{_REFUSED}{error}")  # said when the option's name is known
+            return Path(str(error))  # said when the option's name is known
 
     return PrimitiveConstructorSpec(
         nargs=1,
@@ -133,7 +137,7 @@ def _names(options: Any) -> Iterator[str]:
 def _check(value: Any, name: str) -> None:
     """Look at all that was read, however deep."""
     if isinstance(value, Path) and str(value).startswith(_REFUSED):
-        raise ValueError(f"{name} {str(value).removeprefix(_REFUSED)}")
+        raise ValueError(f"{name}{str(value).removeprefix(_REFUSED)}")
     if isinstance(value, int) and name == "--seed":
         check_seed(value)
     if isinstance(value, tuple):

@@ -43,18 +43,23 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def command(body: Callable[[], int | None], stopped: str = "the same command starts again") -> int:
+def command(
+    body: Callable[[], int | None], stopped: str = "the same command starts again", *, last: bool = False
+) -> int:
     """Run the body of a command, and say in one line on standard error how it ended if it did not end well.
 
     Args:
         body: parses and works; returns an exit status, None for 0.
         stopped: how to go on after Ctrl-C or SIGTERM; `when_stopped` says it better for a part of the work.
+        last: whether the process ends with this. Otherwise an end that nobody expects (an error of the program itself,
+            no memory) is the caller's to handle, with its traceback; `leave` is the last caller.
 
     Returns:
         The exit status; see the module.
 
     Raises:
         SystemExit: the parser's, for help or a wrong flag.
+        Exception: what nobody expects, unless this is the last to see it.
 
     """
     with lasting_streams() as (stdout, _), _stoppable(), _plain_warnings():
@@ -66,7 +71,7 @@ def command(body: Callable[[], int | None], stopped: str = "the same command sta
                 raise SystemExit(_unprinted(stdout.error)) from None
             raise
         except BaseException as error:
-            status = _ended(error, stopped)
+            status = _ended(error, stopped, last)
         stdout.flush()
         if stdout.error is not None and status == 0:
             status = _unprinted(stdout.error)
@@ -75,7 +80,7 @@ def command(body: Callable[[], int | None], stopped: str = "the same command sta
 
 def leave(main: Callable[[], int]) -> NoReturn:
     """Run a command and exit with its status; from here on a signal ends the process as it ends any other."""
-    status = command(main)
+    status = command(main, last=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -98,7 +103,7 @@ def ending(error: BaseException) -> tuple[int, str]:
         return int(status), sentence(error)
     if isinstance(error, KeyboardInterrupt):
         return STOPPED, "; ".join(("stopped", *map(str, error.args)))
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _no_memory(error):
         return FAILED, f"not enough memory: {sentence(error)}"
     if isinstance(error, OSError):
         return FAILED if error.errno in _NO_ROOM else BAD_INPUT, sentence(error)
@@ -166,14 +171,21 @@ def plain_warnings() -> Callable[..., None]:
     return show
 
 
-def _ended(error: BaseException, stopped: str) -> int:
+def _ended(error: BaseException, stopped: str, last: bool) -> int:
     if isinstance(error, KeyboardInterrupt) and not error.args:
         error.args = (stopped,)
     status, said = ending(error)
+    if not last and (status == INTERNAL or _no_memory(error)):
+        raise error
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
     print(f"error: {said}", file=sys.stderr)
     return status
+
+
+def _no_memory(error: BaseException) -> bool:
+    """Of the machine, or of a GPU, whose library is not loaded here."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _unprinted(error: OSError) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from figures.__main__ import main
-from figures.compare.compare import Compare, read
+from figures.compare.compare import Compare, labelled, read
 from figures.compare.page import Bullets, Heading, Paragraph, Table, to_html, to_markdown
 from figures.compare.predicted import predict
 from shared.comparison.alpha_map import AlphaMap
@@ -141,3 +141,10 @@ def test_page_escapes_what_it_shows(tmp_path):
     page = to_html(blocks, "t & u")
     assert "a &lt; b" in page and "x &amp; y" in page and "&lt;i&gt;" in page and "t &amp; u" in page
     assert "| 0.123 | – |" in to_markdown(blocks, tmp_path)
+
+
+def test_a_label_keeps_a_path_with_a_tilde(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert labelled(Path("wide=~/runs")) == ("wide", tmp_path / "runs")
+    assert main(["compare", "wide=", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("error: the path of wide is empty")

@@ -72,7 +72,7 @@ def test_the_status_is_that_of_the_command():
     ],
 )
 def test_each_kind_of_end_has_its_status_and_one_sentence(capsys, error, status, said):
-    assert command(fail(error)) == status
+    assert command(fail(error), last=True) == status
     error = capsys.readouterr().err
     assert error.startswith(f"error: {said}") and error.count("\n") == 1
 
@@ -82,13 +82,24 @@ def test_each_kind_of_end_has_its_status_and_one_sentence(capsys, error, status,
     [lambda: [][1], lambda: 1 // 0, lambda: {}["x"], lambda: int("few"), lambda: b"\xff".decode(), lambda: None.x],  # noqa: PLE0643, PLW0108
 )
 def test_an_error_of_the_program_says_so_and_never_pretends_bad_input(capsys, monkeypatch, body):
-    assert command(body) == 70
+    assert command(body, last=True) == 70
     error = capsys.readouterr().err
     assert error.startswith("error: internal: ") and error.count("\n") == 1
     assert f"in {Path(__file__).name}, line " in error and TRACEBACK in error
     monkeypatch.setenv(TRACEBACK, "1")
-    assert command(body) == 70
+    assert command(body, last=True) == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [IndexError("x"), MemoryError(), RuntimeError("y")])
+def test_what_nobody_expects_reaches_the_last_caller_with_its_traceback(capsys, error):
+    with pytest.raises(type(error)) as caught:
+        command(fail(error))
+    assert caught.value is error and capsys.readouterr().err == ""
+    with pytest.raises(SystemExit) as stop:
+        leave(lambda: command(fail(error)))
+    assert stop.value.code == (4 if isinstance(error, MemoryError) else 70)
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_an_inner_part_says_how_to_go_on(capsys):
