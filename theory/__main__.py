@@ -82,8 +82,8 @@ class Selection:
         return tuple(self._kept(name) for name in keep)
 
     def _kept(self, keep: str) -> Kept:
+        rule: str | Rule = keep
         fraction = 1.0
-        rule: str | Window | Tilt = keep
         if keep in READ_BY["fraction"] and self.fraction is not None:
             fraction = self.fraction
         if keep == "window":

@@ -24,8 +24,6 @@ from numba.core.caching import FunctionCache
 
 _MARK = b"@compiled"  # files with this line hold kernels
 
-_SETTINGS: Any = numba.config  # read from the environment, hence unknown to type checkers
-
 
 def _digest_of_kernels() -> str:
     digest = hashlib.sha256()
@@ -90,9 +88,10 @@ def _cache_of(function: Any) -> _Cache | None:
         return _Cache(function)
     except RuntimeError:  # numba knows no place
         pass
-    usual = _SETTINGS.CACHE_DIR
+    config: Any = numba.config
+    usual = config.CACHE_DIR
     try:
-        _SETTINGS.CACHE_DIR = str(_private_folder())
+        config.CACHE_DIR = str(_private_folder())
         cache = _Cache(function)
     except (OSError, RuntimeError):
         _warn_once(
@@ -101,7 +100,7 @@ def _cache_of(function: Any) -> _Cache | None:
         )
         return None
     finally:
-        _SETTINGS.CACHE_DIR = usual
+        config.CACHE_DIR = usual
     _warn_once(
         f"the usual folders for compiled code cannot be written to: it is kept in {cache.cache_path}; "
         "NUMBA_CACHE_DIR may name another folder"

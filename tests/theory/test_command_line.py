@@ -139,6 +139,16 @@ def test_a_curve_of_no_strategies_is_refused(capsys):
         assert status == 2 and out == "" and "--keep names no strategy" in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("flag", ["--plot", "--csv"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(capsys, tmp_path, flag):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    for path, words in ((tmp_path / "file" / "x.png", "is a file"), (tmp_path / "folder.png", "is a folder")):
+        status, out, err = run(capsys, "curve", "--points", 2, "--plot", tmp_path / "ok.png", flag, path)
+        assert status == 2 and out == "" and words in err and len(err.splitlines()) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
 @pytest.mark.parametrize("arguments", [("solv",), ("solve",), ("solve", "--alpha", "one"), ("solve", "--alhpa", "1")])
 def test_wrong_flags_exit_with_status_two(capsys, arguments):
     with pytest.raises(SystemExit) as exit_:

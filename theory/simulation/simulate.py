@@ -183,18 +183,17 @@ def simulate(
 
 
 def _checked_counts(dimension: int, trials: int, seed: int, workers: int | None) -> tuple[int, int, int]:
-    counts = {"dimension": dimension, "trials": trials, "seed": seed}
-    if workers is not None:
-        counts["workers"] = workers
-    for name, value in counts.items():
-        least = 0 if name == "seed" else 1
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name} is {value!r}, must be a whole number, at least {least}")
-    for name, most in (("dimension", LARGEST), ("trials", MOST_TRIALS), ("workers", MOST_WORKERS)):
-        if counts.get(name, 0) > most:
-            raise ValueError(f"{name} is {brief(counts[name])}, must be at most {most:g}")
     if workers is None:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = min(workers, MOST_WORKERS)
+    for name, value, least, most in (
+        ("dimension", dimension, 1, LARGEST), ("trials", trials, 1, MOST_TRIALS), ("seed", seed, 0, None),
+        ("workers", workers, 1, MOST_WORKERS),
+    ):  # fmt: skip
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"{name} is {value!r}, must be a whole number, at least {least}")
+        if most is not None and value > most:
+            raise ValueError(f"{name} is {brief(int(value))}, must be at most {most:g}")
     return int(trials), int(seed), int(workers)
 
 
