@@ -22,7 +22,7 @@ from figures.style import make_writable
 from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.command import command, leave
 from shared.terminal.plugins import load_installed, named_plugins
-from theory.saddle_point.kept import nearest
+from theory.vocabulary import nearest
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -19,10 +19,11 @@ from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.atomic import write_atomically
 from shared.terminal.command import command, leave, refuse_file
 from shared.terminal.printing import Plain, Sheet
-from theory import scaling
-from theory.saddle_point.kept import KEEP_NAMES, Rule, Tilt, Window, brief, nearest
-from theory.saddle_point.order_parameters import Solution, solve
-from theory.simulation.simulate import simulate
+from theory.vocabulary import KEEP_NAMES, MOST_POINTS, brief, nearest
+
+if TYPE_CHECKING:  # what computes is imported by the command that needs it: `--help` needs none of it
+    from theory.saddle_point.kept import Rule
+    from theory.saddle_point.order_parameters import Solution
 
 # What the command line calls a strategy: the named ones, and two rules that take numbers of their own.
 STRATEGIES = (*KEEP_NAMES, "window", "tilt")
@@ -82,6 +83,8 @@ class Selection:
         return tuple(self._kept(name) for name in keep)
 
     def _kept(self, keep: str) -> Kept:
+        from theory.saddle_point.kept import Tilt, Window
+
         rule: str | Rule = keep
         fraction = 1.0
         if keep in READ_BY["fraction"] and self.fraction is not None:
@@ -113,6 +116,8 @@ class Kept(NamedTuple):
 
     def solve(self, alpha: Any) -> Solution:
         """The theory at kept samples per dimension."""
+        from theory.saddle_point.order_parameters import solve
+
         return solve(alpha, self.fraction, self.rule, self.theta, self.margin)
 
 
@@ -160,8 +165,8 @@ class Curve:
         """Solve, print, draw."""
         if not 0.0 < self.alpha_min < self.alpha_max < math.inf:
             raise ValueError(f"--alpha-min {self.alpha_min:g} and --alpha-max {self.alpha_max:g} must be 0 < min < max")
-        if not 2 <= self.points <= scaling.MOST_POINTS:
-            raise ValueError(f"--points is {brief(self.points)}, must be at least 2 and at most {scaling.MOST_POINTS}")
+        if not 2 <= self.points <= MOST_POINTS:
+            raise ValueError(f"--points is {brief(self.points)}, must be at least 2 and at most {MOST_POINTS}")
         if self.plot.suffix not in (".png", ".pdf", ".svg"):
             raise ValueError(f"--plot is {str(self.plot)!r}, must end in .png, .pdf or .svg")
         if not self.keep:
@@ -220,6 +225,8 @@ class Simulate:
 
     def run(self) -> None:
         """Simulate and print, with the theory at the alpha that a whole number of samples realises."""
+        from theory.simulation.simulate import simulate
+
         (kept,) = self.selection.rules(self.keep)
         found = simulate(
             self.alpha,
@@ -268,6 +275,8 @@ class Crossover:
 
     def run(self) -> None:
         """Find and print; an empty table means that there is none between 1e-3 and 1e3."""
+        from theory import scaling
+
         first, second = self.selection.rules(self.first, self.second)
         # Not both of two strategies need have the fraction.
         fraction = min(first.fraction, second.fraction)

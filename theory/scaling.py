@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize_scalar
 
-from theory.saddle_point.kept import Rule, Tilt, brief
+from theory.saddle_point.kept import Rule, Tilt
 from theory.saddle_point.order_parameters import check_alpha, check_fraction, solve
+from theory.vocabulary import MOST_POINTS, brief
 
 Array = NDArray[np.float64]
 ALPHA_RANGE = (1e-3, 1e3)
 SMALLEST_FRACTION = 1e-3
-MOST_POINTS = 100_000  # of a curve
 
 
 def _error(alpha: ArrayLike, fraction: ArrayLike, keep: str | Rule, theta: float, margin: str) -> Array:

@@ -36,7 +36,7 @@ from shared.terminal.arguments import typed_path
 from shared.terminal.atomic import write_atomically
 from shared.terminal.command import refuse_folder
 from shared.terminal.progress import reporting
-from theory.saddle_point.kept import nearest
+from theory.vocabulary import nearest
 
 ASSUMED = "the errors of the matching networks were not recorded: a perfect probe is assumed; --theta-deg sets a band"
 NO_ANGLE = "without a valid map the matching networks' errors give no angle: a perfect probe is assumed"

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theory.distillation.matching import DISTANCES, Probes, class_gradient, matching_loss
-from theory.saddle_point.kept import brief, nearest
 from theory.simulation.sampling import LARGEST
+from theory.vocabulary import brief, nearest
 
 Array = NDArray[np.float64]
 MOST_STEPS = 10_000_000

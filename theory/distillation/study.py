@@ -36,11 +36,13 @@ from shared.terminal.printing import Plain, Sheet
 from shared.terminal.progress import Report, reporting
 from theory.distillation.departure import departure, signed_margins, tilt_of_mean
 from theory.distillation.learning import Distillation, Distilled, distil
+from theory.errors import ImpossibleMargin, NotConverged
 from theory.perceptron.blas import single_blas_thread
 from theory.perceptron.max_margin import NotCertified, NotSeparable, max_margin
-from theory.saddle_point.kept import ImpossibleMargin, Rule, Samples, Tilt, brief
-from theory.saddle_point.order_parameters import NotConverged, solve
+from theory.saddle_point.kept import Rule, Samples, Tilt
+from theory.saddle_point.order_parameters import solve
 from theory.simulation.simulate import overlaps
+from theory.vocabulary import brief
 
 Array = NDArray[np.float64]
 THEORIES = ("theory_probe", "theory_teacher", "theory_tilted")

@@ -38,8 +38,9 @@ from scipy.special import ndtr
 
 from theory.asymptotics import mean_teacher_margin
 from theory.saddle_point.gaussian import CUT, LAYER, NODES, WEIGHTS
-from theory.saddle_point.kept import KEEP_NAMES, margin_quantile, nearest
+from theory.saddle_point.kept import margin_quantile
 from theory.saddle_point.order_parameters import check_alpha, check_fraction, check_theta
+from theory.vocabulary import KEEP_NAMES, nearest
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,6 @@ A rule is resolved, for given (fraction, theta, margin), into numbers that the c
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,16 +23,15 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import erfinv, log_ndtr, ndtr, ndtri, owens_t
 
 from shared.measures.perceptron import gradient_factor
+from theory.errors import ImpossibleMargin
 from theory.saddle_point.chebyshev import chebyshev_panels
 from theory.saddle_point.gaussian import CUT
 from theory.saddle_point.moments import P0, SAMPLES, WEIGHT, WINDOWS, Kept, Student, averages
+from theory.vocabulary import KEEP_NAMES, MARGINS, nearest
 
-KEEP_NAMES = ("hard", "easy", "random")
-MARGINS = ("unsigned", "signed")
 SMALLEST_FRACTION = 1e-25  # below, so little of a pool is left before CUT that nothing can be resolved
 SMALLEST_SHARE = 1e-28  # of a pool's samples with a margin that have U > 0: below, the cut at CUT shows
 RESOLVED_FRACTION = 1e-8  # largest relative error of a kept fraction by its margins
@@ -68,21 +66,6 @@ class Rule(Protocol):
         ...
 
 
-class ImpossibleMargin(ValueError):  # noqa: N818 - says what is wrong, as the others do
-    """A margin that no sample of the pool has at this angle."""
-
-
-def brief(count: int) -> str:
-    """A whole number for a sentence, however long it is."""
-    return str(count) if abs(count) < 10**12 else f"about 1e{int(math.log10(abs(count)))}"
-
-
-def nearest(name: str, allowed: Sequence[str]) -> str:
-    """`", did you mean 'hard'?"` or nothing, for error sentences."""
-    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.4)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
 def check_margin(margin: str) -> str:
     """Return the convention or raise ValueError naming the valid ones."""
     if margin not in MARGINS:
@@ -107,6 +90,8 @@ def margin_quantile(probability: float, theta: float, margin: str, upper: bool =
         if probability < 1e-3:  # a small margin has digits that its distance from one half has not
             return math.sqrt(2.0) * float(erfinv(probability))
         return float(ndtri(0.5 + probability / 2.0))
+    from scipy.optimize import brentq  # half a second, for this margin only
+
     cot = 1.0 / math.tan(theta)
 
     def excess(t: float) -> float:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory._threads import interruptible
+from theory.errors import NotConverged
 from theory.saddle_point.continuation import RESIDUAL_TOLERANCE, Curve, solve_curve, tolerance
 from theory.saddle_point.kept import SMALLEST_FRACTION, Rule, check_margin, make_rule
 from theory.saddle_point.moments import SAMPLES, WEIGHT, WINDOWS, Kept
@@ -32,12 +33,6 @@ CONVERGED = "converged"
 # Seconds that a point may take, and a sample of one, generously: what decides whether work is done in a thread.
 _SECONDS = {WINDOWS: 3e-4, WEIGHT: 3e-2, SAMPLES: 1e-4}
 _LONG = 0.1
-
-
-class NotConverged(RuntimeError):  # noqa: N818 - the name users catch
-    """The saddle point was not found to the residual that `solve` promises."""
-
-    exit_status = 1
 
 
 @dataclass(frozen=True)
@@ -162,7 +157,7 @@ def solve(
         for target, values in zip(found, _curve(increasing, rule.seen_at(angle)), strict=True):
             target[where] = values[back]
         kept[where] = rule.fraction if not isinstance(keep, str) else (1.0 if keep == "random" else f)
-    failed = ~(found.residual < [tolerance(value) for value in found.y[:, 0]])
+    failed = ~(found.residual < [tolerance.py_func(value) for value in found.y[:, 0]])
     if raise_on_failure and np.any(failed):
         k = int(np.flatnonzero(failed)[0])
         raise NotConverged(

@@ -25,7 +25,7 @@ from shared.terminal.progress import Report, reporting
 from theory._threads import Flag, working
 from theory.perceptron.blas import single_blas_thread
 from theory.perceptron.max_margin import compile_kernels, max_margin
-from theory.saddle_point.kept import Ranked, Rule, brief, check_margin, make_rule
+from theory.saddle_point.kept import Ranked, Rule, check_margin, make_rule
 from theory.simulation.sampling import (
     LARGEST,
     PlaneLaw,
@@ -35,6 +35,7 @@ from theory.simulation.sampling import (
     pool_size,
     sample_count,
 )
+from theory.vocabulary import brief
 
 OBSERVABLES = ("test_error", "R", "rho", "kappa")
 _TRIALS_A_JOB = 10
