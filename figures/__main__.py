@@ -18,6 +18,7 @@ import tyro
 
 from figures import registry
 from figures.desk import Desk, Effort
+from figures.limits import refuse_excess
 from figures.style import make_writable
 from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.command import command, leave
@@ -56,6 +57,7 @@ class Figures:
             raise ValueError(f"--trials is {trials}, must be at least 2 for a standard error")
         if self.seed < 0 or (self.workers is not None and self.workers < 1):
             raise ValueError(f"--seed is {self.seed} and --workers {self.workers}: must be >= 0 and >= 1")
+        refuse_excess(dimension=self.dimension, trials=trials, seed=self.seed, workers=self.workers)
         return Effort(self.dimension, trials, 8 if self.quick else 20, self.seed, self.workers)
 
     def run(self) -> None:

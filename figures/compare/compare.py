@@ -21,6 +21,7 @@ import tyro
 from figures.compare.page import Block, Bullets, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from figures.compare.panels import comparison_figure, published_figure
 from figures.compare.predicted import BETA, angle_band, predict, random_curve
+from figures.limits import refuse_excess
 from figures.names import stem
 from figures.registry import command
 from shared.comparison.all_checks import Comparison, GridComparison, check_trend, compare, compare_grid
@@ -107,6 +108,7 @@ class Compare:
             raise ValueError(f"--beta is {self.beta:g}, must be positive")
         if self.resamples < 100 or self.seed < 0:
             raise ValueError(f"--resamples is {self.resamples} and --seed {self.seed}: must be >= 100 and >= 0")
+        refuse_excess(resamples=self.resamples, seed=self.seed)
         refuse_folder(self.out)
 
     def _settings(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from empirical.data.errors import DataError
 from empirical.evaluation.difficulty_ensemble import Ensemble, Scores, score
 from empirical.runtime.devices import device_named
 from figures.difficulty.leaning import DECILES, Leaning, leanings
+from figures.limits import refuse_excess
 from figures.names import shown, stems
 from figures.registry import command
 from figures.style import BLACK, BLUE, COLUMN, MARKERS, RED, look, make_writable, save
@@ -78,6 +79,9 @@ class Difficulty:
             raise ValueError(f"--networks is {self.networks}, must be at least 4: a network is judged by the others")
         if self.resamples < 100:
             raise ValueError(f"--resamples is {self.resamples}, must be at least 100")
+        refuse_excess(
+            networks=self.networks, resamples=self.resamples, epochs=self.epochs, batch=self.batch, seed=self.seed
+        )
         ensemble = self.ensemble()
         try:
             dataset = load(

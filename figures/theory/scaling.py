@@ -24,6 +24,7 @@ from matplotlib.axes import Axes
 
 import theory
 from figures.compare.compare import read
+from figures.limits import refuse_excess
 from figures.names import PANEL, shown
 from figures.registry import command
 from figures.style import COLUMN, CYCLE, MARKERS, PAGE, look, make_writable, save
@@ -68,6 +69,7 @@ class Scaling:
                 f"--dimension is {self.dimension}, --trials {self.trials}, --seed {self.seed}: must be even and >= 4, "
                 ">= 2 and >= 0"
             )
+        refuse_excess(dimension=self.dimension, trials=self.trials, seed=self.seed)
         panels = measured(grids(read(self.runs)[0])) if self.runs else {}
         make_writable(self.out)
         with reporting(True, "simulating") as report:
