@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from figures.names import shown
-from figures.style import BLACK, BLUE, CYCLE, MARKERS, PAGE, RED, look, save
+from figures.style import BLACK, BLUE, CYCLE, MARKERS, PAGE, RED, look, look_of, save
 from shared.comparison.all_checks import GridComparison
 from shared.comparison.grid import nanmean
 from shared.comparison.order_check import best_cells
@@ -117,8 +117,8 @@ def _gains(axes: Axes, compared: GridComparison) -> None:
         means = [mean_of(g) for g in row]
         error = [100.0 * m.se if math.isfinite(m.se) else 0.0 for m in means]
         value = [100.0 * m.value for m in means]
-        colour = CYCLE[i % len(CYCLE)]
-        axes.errorbar(x, value, error, fmt=MARKERS[i % len(MARKERS)], color=colour, elinewidth=0.7,
+        colour, marker = look_of(i)
+        axes.errorbar(x, value, error, fmt=marker, color=colour, elinewidth=0.7,
                       label=f"IPC {grid.ipc[i]}")  # fmt: skip
         if compared.gains is not None:
             axes.plot(x, 100.0 * compared.gains.predicted[i], "-", color=colour, linewidth=0.8)
@@ -171,8 +171,9 @@ def _agreement(axes: Axes, compared: GridComparison) -> None:
     axes.plot(ends, ends, color="0.6", linewidth=0.7)
     for i, ipc in enumerate(compared.grid.ipc.tolist()):
         se = np.where(np.isfinite(error[i]), error[i], 0.0)
+        colour, marker = look_of(i)
         axes.errorbar(
-            predicted[i], measured[i], se, fmt=MARKERS[i % len(MARKERS)], color=CYCLE[i % len(CYCLE)],
+            predicted[i], measured[i], se, fmt=marker, color=colour,
             elinewidth=0.6, label=f"IPC {ipc}",
         )  # fmt: skip
     axes.set_xlabel("predicted from other IPC (points)")
@@ -210,10 +211,11 @@ def _difficulty(axes: Axes, compared: GridComparison) -> None:
     x = _bent(grid.coefficient, smallest)
     for i, ipc in enumerate(grid.ipc.tolist()):
         error = [mean_of(seeds).se for seeds in end[i]]
+        colour, marker = look_of(i)
         axes.errorbar(x, nanmean(end[i], -1), np.where(np.isfinite(error), error, 0.0), linestyle="-", elinewidth=0.6,
-                      marker=MARKERS[i % len(MARKERS)], color=CYCLE[i % len(CYCLE)], label=f"IPC {ipc}")  # fmt: skip
+                      marker=marker, color=colour, label=f"IPC {ipc}")  # fmt: skip
         if start is not None and np.any(np.isfinite(start[i])):
-            axes.axhline(np.nanmean(start[i]), color=CYCLE[i % len(CYCLE)], linestyle=":", linewidth=0.7)
+            axes.axhline(np.nanmean(start[i]), color=colour, linestyle=":", linewidth=0.7)
     _mark(axes, grid.coefficient, smallest)
     axes.set_yscale("log")
     axes.set_xlabel(r"coefficient $\lambda$")

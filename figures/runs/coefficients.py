@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from figures.names import PANEL, shown, stem, stems
 from figures.runs.recorded import PLAIN, Cells, Correction, Variants, accuracy, distilled
 from figures.runs.tables import Measured, paired_gain
-from figures.style import BLACK, BLUE, COLUMN, CYCLE, GREEN, MARKERS, PAGE, RED, look, save, wrapped
+from figures.style import BLACK, BLUE, COLUMN, GREEN, PAGE, RED, look, look_of, save, wrapped
 
 
 def constant(variants: Variants) -> list[Correction]:
@@ -55,8 +55,7 @@ def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], f
             axes.set_visible(False)
         for axes, (method, lines) in zip(panels.flat, methods.items(), strict=False):
             for ipc, variants in lines.items():
-                k = sizes.index(ipc) % len(CYCLE)
-                rows += _line(axes, variants, {"method": method, "ipc": ipc}, CYCLE[k], MARKERS[k])
+                rows += _line(axes, variants, {"method": method, "ipc": ipc}, *look_of(sizes.index(ipc)))
             _symmetric_log(axes, sorted({c.start for v in lines.values() for c in constant(v)}))
             axes.set_xlabel(r"coefficient $\lambda$")
             # above the axes: error bars leave no free corner

@@ -27,7 +27,7 @@ from figures.compare.compare import read
 from figures.limits import refuse_excess
 from figures.names import PANEL, shown
 from figures.registry import command
-from figures.style import COLUMN, CYCLE, MARKERS, PAGE, look, make_writable, save
+from figures.style import COLUMN, PAGE, look, look_of, make_writable, save
 from figures.theory.curves import plain_log_axis
 from figures.theory.scaling_curves import of_grid, of_random, of_simulation, of_solution
 from shared.comparison.grid import Grid, grids
@@ -139,11 +139,10 @@ def panel(axes: Axes, title: str, curves: list[ScalingCurve], seed: int, said: l
     """Draws the curves with their fits and crossings; adds what was found to `said`; rows for the CSV."""
     rows: list[dict[str, Any]] = []
     names = list(dict.fromkeys(c.strategy for c in curves))
-    colours = {name: CYCLE[k % len(CYCLE)] for k, name in enumerate(names)}
-    markers = {name: MARKERS[k % len(MARKERS)] for k, name in enumerate(names)}
+    looks = {name: look_of(k) for k, name in enumerate(names)}
     plain_log_axis(axes)
     for curve in curves:
-        rows += _drawn(axes, title, curve, fit(curve, seed), colours[curve.strategy], markers[curve.strategy], said)
+        rows += _drawn(axes, title, curve, fit(curve, seed), *looks[curve.strategy], said)
     for source in dict.fromkeys(c.source for c in curves):
         own = [c for c in curves if c.source == source]
         for one, two in combinations(own, 2):

@@ -64,6 +64,8 @@ PER_RUN = (
     "probe_error_low",
     "probe_error_high",
 )
+RATES = {*ACCURACIES, "mediator_misclassified_start", "mediator_misclassified", "probe_error_low", "probe_error_high"}
+NORMS = {"mediator_gradn_start", "mediator_gradn"}
 COLUMNS = (*REQUIRED, "family", *ACCURACIES[1:], *PER_RUN, "diverged", "architecture")
 FAMILIES = (GRADIENT, TRAJECTORY, OTHER)
 """What a grid can say that its method matches; methods that choose real images match nothing, `OTHER` here."""
@@ -232,7 +234,7 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
         return value
 
     if None in row:
-        raise BadGrid(f"{where} has more fields than the first line has columns")
+        raise BadGrid(f"{where}: it has more fields than the first line has columns")
 
     whole = row["method"].strip().lower() == WHOLE
     ipc = 0.0 if whole and not row["ipc"] else number("ipc")
@@ -245,9 +247,12 @@ def _measurement(row: Mapping[str, str], where: str) -> Measurement:
     values = {}
     if not diverged:
         values = {c: number(c) for c in (*ACCURACIES, *PER_RUN) if c == "accuracy" or (row.get(c) or "").strip()}
-    for column in ACCURACIES:
-        if not 0.0 <= values.get(column, 0.0) <= 1.0:
+    for column in values.keys() & RATES:
+        if not 0.0 <= values[column] <= 1.0:
             raise BadGrid(f"{where}: {column} is {values[column]:g}, must lie in [0, 1] (not per cent)")
+    for column in values.keys() & NORMS:
+        if not values[column] > 0.0:
+            raise BadGrid(f"{where}: {column} is {values[column]:g}, a mean of norms, which must be above 0")
     method = row["method"].strip().lower()
     family = (row.get("family") or "").strip().lower() or family_in_grid(family_of(method))
     if family not in FAMILIES:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.comparison.grid import RANDOM, WHOLE, BadGrid, Measurement, family_in_grid
+from shared.comparison.grid import NORMS, RANDOM, WHOLE, BadGrid, Measurement, family_in_grid
 from shared.records import metric_names as metric
 from shared.records.decoding import CONFIG, damaged
 from shared.records.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
@@ -181,7 +181,9 @@ def _per_run(recorded: Recorded) -> dict[str, float]:
         values["relative_pull_start"] = values["relative_pull"] = 0.0
     for name, of in _MEDIATORS.items():
         _, series = run.series(of)
-        if series.size and np.isfinite(series[[0, -1]]).all():
+        ends = series[[0, -1]] if series.size else np.array([np.nan])
+        # Norms that are 0 say that the samples were fitted beyond the numbers, not how difficult they are.
+        if np.isfinite(ends).all() and (name not in NORMS or (ends > 0.0).all()):
             values[f"{name}_start"], values[name] = float(series[0]), float(series[-1])
     kinds = (metric.UNTRAINED,) if matched_untrained(run.settings, family) else (metric.UNTRAINED, metric.TRAINED)
     errors = [run.series(metric.misclassified(metric.REAL, kind))[1] for kind in kinds]

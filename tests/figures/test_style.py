@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from figures import style
-from figures.style import CYCLE, MARKERS, look, save
+from figures.style import CYCLE, MARKERS, look, look_of, save
 from shared.terminal import atomic
 
 # Machado, Oliveira and Fernandes 2009: severity 1.0, linear RGB.
@@ -43,6 +43,7 @@ def test_colours_are_told_apart_by_colour_blind_readers(name):
     apart = {(i, j): np.linalg.norm(seen[i] - seen[j]) for i, j in itertools.combinations(range(len(CYCLE)), 2)}
     assert min(apart.values()) > 10.0, apart
     assert min(apart[i, j] for i, j in itertools.combinations(range(3), 2)) > 15.0  # most figures need three
+    assert len({look_of(k) for k in range(36)}) == 36 and look_of(0) == (CYCLE[0], MARKERS[0])
     assert len(set(MARKERS)) == len(MARKERS) == len(CYCLE)
 
 

@@ -78,11 +78,17 @@ def test_architectures_are_kept_apart(tmp_path):
         ("dsa,digits,10,1,x,0,a,0.5", "lambda is 'x'"),
         ("dsa,digits,10,0,0,0,a,0.5", "whole numbers"),
         ("dsa,digits,10,1,0,0,a,", "accuracy is ''"),
+        ("dsa,digits,10,1,0,0,a,0.5,0", "mediator_gradn is 0, a mean of norms"),
+        ("dsa,digits,10,1,0,0,a,0.5,-1", "must be above 0"),
+        ("dsa,digits,10,1,0,0,a,0.5,,90", r"probe_error_low is 90, must lie in \[0, 1\]"),
+        ("dsa,digits,10,1,0,0,a,0.5,1,0.5,more", "more fields"),
+        ("dsa,digits,10,1e300,0,0,a,0.5", "at most 9007199254740992"),
     ],
 )
 def test_bad_rows(tmp_path, row, message):
     path = tmp_path / "grid.csv"
-    path.write_text("method,dataset,classes,ipc,lambda,seed,network,accuracy\n" + row + "\n")
+    columns = "method,dataset,classes,ipc,lambda,seed,network,accuracy,mediator_gradn,probe_error_low\n"
+    path.write_text(columns + row + "\n")
     with pytest.raises(BadGrid, match=f"line 2: .*{message}"):
         read_csv(path)
 
