@@ -19,6 +19,7 @@ others come from files (`load_plugin`) or from installed packages that name a mo
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -162,7 +163,7 @@ def _own() -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for path in sorted(root.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if "\n@figure(" in text or "\n@command(" in text:
+        if re.search(r"^@(\w+\.)?(figure|command)\(", text, re.MULTILINE):
             module = ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
             found |= {entry.name: entry for entry in _entries_in(ast.parse(text), module)}
     return found
@@ -173,16 +174,23 @@ def _entries_in(tree: ast.Module, module: str) -> Iterator[Entry]:
         if not isinstance(node, ast.FunctionDef | ast.ClassDef):
             continue
         for decorator in node.decorator_list:
-            if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name)):
+            kind = _called(decorator)
+            if kind not in ("figure", "command") or not isinstance(decorator, ast.Call):
                 continue
-            if decorator.func.id in ("figure", "command"):
+            try:
                 name = ast.literal_eval(decorator.args[0])
                 more = {str(k.arg): ast.literal_eval(k.value) for k in decorator.keywords}
-                is_command = decorator.func.id == "command"
-                stems = () if is_command else more.get("writes") or _stems(name)
-                yield Entry(
-                    name, module, is_command, more.get("group", ""), stems, _first_sentence(ast.get_docstring(node))
-                )
+            except (ValueError, IndexError) as error:
+                raise ValueError(f"{module}, line {node.lineno}: what @{kind} is given must be literals") from error
+            stems = () if kind == "command" else more.get("writes") or _stems(name)
+            said = _first_sentence(ast.get_docstring(node))
+            yield Entry(name, module, kind == "command", more.get("group", ""), stems, said)
+
+
+def _called(decorator: ast.expr) -> str:
+    """The name of a decorator that is called, `figure` of `registry.figure(...)`."""
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _stems(name: str) -> tuple[str, ...]:

@@ -152,3 +152,19 @@ def test_desk_makes_shared_work_once(tmp_path):
     desk, calls = Desk(tmp_path, quick=True), []
     assert [desk.once("work", lambda: calls.append(1) or 7) for _ in range(3)] == [7, 7, 7]
     assert len(calls) == 1 and desk.pick(1, 2) == 1
+
+
+def test_the_text_of_a_file_is_enough_to_list_it(tmp_path, monkeypatch):
+    """A file dropped into the house's folder, however it names the decorator, without being imported."""
+    (tmp_path / "theory").mkdir()
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "theory" / "new.py").write_text(
+        'raise RuntimeError("imported")\n\n@registry.figure("a-b", group="g")\ndef draw(desk):\n    """Says it."""\n'
+    )
+    monkeypatch.setattr(registry.figures, "__file__", str(tmp_path / "__init__.py"))
+    found = registry._own.__wrapped__()
+    module = f"{tmp_path.name}.theory.new"
+    assert found == {"a-b": registry.Entry("a-b", module, False, "g", ("a_b",), "Says it.")}
+    (tmp_path / "theory" / "new.py").write_text("@figure(NAME)\ndef draw(desk):\n    pass\n")
+    with pytest.raises(ValueError, match=r"new, line 2: what @figure is given must be literals"):
+        registry._own.__wrapped__()
