@@ -115,9 +115,10 @@ class TrajectoryMatchingFamily(Family):
         values = row(method.name, table_name(settings.dataset), settings.ipc, settings.preset)
         strategy = SiameseAugmentation(default_strategy(dataset.flip)).name
         usual_start = "selected" if own.labels == "learned" else "real"
-        images = len(dataset.train)
+        gradient: Literal["exact", "frozen"] = "exact" if own.propagate else "frozen"
+        small = settings.preset == "laptop"
         return {
-            "trajectory": filled(typed.trajectory, values, "exact" if own.propagate else "frozen", images),
+            "trajectory": filled(typed.trajectory, values, gradient, len(dataset.train), small),
             "augmentation": strategy if typed.augmentation is None else typed.augmentation,
             "initialisation": typed.initialisation or values.get("initialisation", usual_start),
             "learning_rate": typed.learning_rate or values["learning_rate"],

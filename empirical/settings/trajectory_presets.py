@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from empirical.settings.trajectory import ResolvedTrajectory, TrajectorySettings
+from empirical.trajectory_matching.student_rate import on_small_data
 
 USUAL = "mtt"
 """The method whose own rows stand in for a method that is in no table."""
@@ -65,7 +66,11 @@ def run_values(method: str, dataset: str, ipc: int, preset: str) -> dict[str, An
 
 
 def filled(
-    typed: TrajectorySettings, values: Mapping[str, Any], gradient: Literal["exact", "frozen"], images: int
+    typed: TrajectorySettings,
+    values: Mapping[str, Any],
+    gradient: Literal["exact", "frozen"],
+    images: int,
+    small: bool = False,
 ) -> ResolvedTrajectory:
     """All that is None taken from a cell's row.
 
@@ -74,12 +79,17 @@ def filled(
         values: the row.
         gradient: the method's own.
         images: size of the real training set.
+        small: the row is that of the small preset, whose student must not outrun experts of few images.
 
     Raises:
         ValueError: what results is not consistent.
 
     """
     usual = {**_DEFAULTS, "gradient": gradient, **values}
+    if small:
+        typed_values = {name: getattr(typed, name, None) for name in usual}
+        used = {name: usual[name] if value is None else value for name, value in typed_values.items()}
+        usual |= on_small_data(usual, used, images)
     found = {f.name: getattr(typed, f.name) for f in fields(TrajectorySettings)}
     found = {name: usual.get(name) if value is None else value for name, value in found.items()}
     if found["lr_teacher"] is None:
