@@ -24,8 +24,12 @@ def one_thread_if(small: bool) -> Iterator[None]:
 
 
 @contextmanager
-def shared_out(tasks: int) -> Iterator[tuple[int, Callable[[], None]]]:
+def shared_out(tasks: int, each: int | None = None) -> Iterator[tuple[int, Callable[[], None]]]:
     """Context of (workers, what each worker calls first), for `tasks` independent tasks.
+
+    A worker has its share of the threads, or `each`. Sums that the arithmetic splits over threads (weight gradients of
+    a convolution) are added in another order with another number: what must not depend on the machine, or on how many
+    tasks there are, asks for one.
 
     Two tasks with one thread each beat one task with two: nothing waits at the end of every layer. The
     number of threads is a property of a thread and, for threads yet to start, of the process; both are
@@ -33,7 +37,7 @@ def shared_out(tasks: int) -> Iterator[tuple[int, Callable[[], None]]]:
     """
     threads = torch.get_num_threads()
     workers = max(1, min(tasks, threads))
-    share = max(1, threads // workers)
+    share = max(1, threads // workers) if each is None else each
     torch.set_num_threads(share)
     try:
         yield workers, lambda: torch.set_num_threads(share)

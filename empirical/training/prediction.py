@@ -65,12 +65,13 @@ def accuracies(
     images: Tensor,
     labels: Tensor,
     prepare: Callable[[Tensor], Tensor] | None = None,
+    threads_each: int | None = None,
 ) -> list[float]:
-    """`accuracy` of each network; on a CPU the networks share out the threads."""
-    if images.device.type != "cpu" or len(networks) == 1:
+    """`accuracy` of each network; on a CPU the networks share out the threads, or have `threads_each`."""
+    if images.device.type != "cpu" or (len(networks) == 1 and threads_each is None):
         return [accuracy(network, images, labels, prepare) for network in networks]
     with (
-        shared_out(len(networks)) as (workers, set_share),
+        shared_out(len(networks), threads_each) as (workers, set_share),
         ThreadPoolExecutor(workers, initializer=set_share) as pool,
     ):
         return list(pool.map(lambda network: accuracy(network, images, labels, prepare), networks))

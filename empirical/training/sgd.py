@@ -197,6 +197,7 @@ def train(
     *,
     strategy: Strategy = "auto",
     compiled: bool | None = None,
+    threads_each: int | None = None,
 ) -> None:
     """Train networks of one architecture in place, all on the same set; they end in evaluation mode.
 
@@ -206,6 +207,8 @@ def train(
         generators: one a network: its shuffles and augmentation draws.
         strategy: how to run many; see the module. Results agree to rounding.
         compiled: compile the pass on a CPU; None: if the arithmetic is worth it.
+        threads_each: arithmetic threads of a network trained in a thread of its own; None: its share of the machine's.
+            With 1 its numbers are the same on any number of threads.
 
     Raises:
         ValueError: numbers of networks and generators differ; a strategy is unknown or cannot do what is asked.
@@ -236,7 +239,7 @@ def train(
             compiled = on_cpu and work >= COMPILE_FROM_FLOP
         gradient = BatchGradient(networks[0], (channels, height, width), compiled)
         if chosen == "threads":
-            _train_threads(networks, generators, job, gradient)
+            _train_threads(networks, generators, job, gradient, threads_each)
         else:
             with one_thread_if(on_cpu and step < SMALL_FLOP):
                 for index, network in enumerate(networks):
@@ -317,7 +320,11 @@ def _train_one(
 
 
 def _train_threads(
-    networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job, gradient: BatchGradient
+    networks: Sequence[nn.Module],
+    generators: Sequence[Generator],
+    job: Job,
+    gradient: BatchGradient,
+    threads_each: int | None,
 ) -> None:
     """Each network whole in one thread; the numbers of a network do not depend on the others."""
     stopped = threading.Event()
@@ -326,7 +333,7 @@ def _train_threads(
         _train_one(index, networks[index], generators[index], job, gradient, stopped)
 
     with (
-        shared_out(len(networks)) as (workers, set_share),
+        shared_out(len(networks), threads_each) as (workers, set_share),
         ThreadPoolExecutor(workers, initializer=set_share) as pool,
     ):
         if gradient.compiled:

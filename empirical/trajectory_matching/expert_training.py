@@ -296,9 +296,10 @@ def _epoch(
             descent=recipe.descent,
         ),
         [member.generator for member in group],
-        # an expert's numbers must not depend on how many are trained beside it
+        # an expert's numbers must not depend on how many are trained beside it, nor on the machine's threads
         strategy="auto" if images.device.type != "cpu" else "threads",
         compiled=compiled,
+        threads_each=1,
     )
 
 
@@ -307,5 +308,6 @@ def _measured(group: Sequence[Member], dataset: Dataset) -> list[dict[str, float
     found = {}
     for name, split in (("train", dataset.train), ("test", dataset.test)):
         part = slice(0, MEASURED_IMAGES)
-        found[name] = prediction.accuracies(members, split.images[part], split.labels[part], dataset.normalise)
+        images, labels = split.images[part], split.labels[part]
+        found[name] = prediction.accuracies(members, images, labels, dataset.normalise, threads_each=1)
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
