@@ -22,6 +22,8 @@ STEP_TOLERANCE = 1e-13
 RESIDUAL_TOLERANCE = 1e-11
 # The small-alpha expansion is used at or below this alpha; its corrections are O(alpha).
 ALPHA_START = 1e-3
+# Newton's steps from the expansion, and from a neighbour (typed: a literal would be a kernel of its own).
+_FROM_FAR, _FROM_NEAR = np.int64(60), np.int64(14)
 
 
 class Curve(NamedTuple):
@@ -37,19 +39,39 @@ class Curve(NamedTuple):
     means: np.ndarray
 
 
+class Point(NamedTuple):
+    """A point on the way: y [3], its tangent [3], the equations there, and Newton's scratch."""
+
+    y: np.ndarray
+    tangent: np.ndarray
+    at: Linearised
+    step: np.ndarray
+    trial: np.ndarray
+    A: np.ndarray
+
+
 @compiled
-def _solve3(J: np.ndarray, G: np.ndarray) -> np.ndarray:
-    """Solve J x = G by Gaussian elimination with partial pivoting; NaN when J is singular."""
-    A = J.copy()
-    x = G.copy()
+def _point() -> Point:
+    """Room for a point."""
+    at = Linearised(np.empty(3), np.empty((3, 3)), np.empty(3))
+    return Point(np.empty(3), np.empty(3), at, np.empty(3), np.empty(3), np.empty((3, 3)))
+
+
+@compiled
+def _solve3(J: np.ndarray, G: np.ndarray, x: np.ndarray, A: np.ndarray) -> None:
+    """Set x so that J x = G, by Gaussian elimination with partial pivoting in A [3, 3]; NaN when J is singular."""
+    for row in range(3):
+        x[row] = G[row]
+        for k in range(3):
+            A[row, k] = J[row, k]
     for column in range(3):
         pivot = column
         for row in range(column + 1, 3):
             if abs(A[row, column]) > abs(A[pivot, column]):
                 pivot = row
         if not abs(A[pivot, column]) > 0.0:
-            x[:] = np.nan
-            return x
+            x[0] = x[1] = x[2] = np.nan
+            return
         for k in range(3):
             A[column, k], A[pivot, k] = A[pivot, k], A[column, k]
         x[column], x[pivot] = x[pivot], x[column]
@@ -62,7 +84,17 @@ def _solve3(J: np.ndarray, G: np.ndarray) -> np.ndarray:
         for k in range(row + 1, 3):
             x[row] -= A[row, k] * x[k]
         x[row] /= A[row, row]
-    return x
+
+
+@compiled
+def _largest(G: np.ndarray) -> float:
+    """Largest |G|, NaN if one is."""
+    largest = 0.0
+    for value in G:
+        if math.isnan(value):
+            return value
+        largest = max(largest, abs(value))
+    return largest
 
 
 @compiled
@@ -73,6 +105,13 @@ def _scaled_size(step: np.ndarray, y: np.ndarray) -> float:
 
 
 @compiled
+def _move(y: np.ndarray, by: float, step: np.ndarray, to: np.ndarray) -> None:
+    """Set to = y + by * step (array expressions would take seconds to compile)."""
+    for k in range(3):
+        to[k] = y[k] + by * step[k]
+
+
+@compiled
 def tolerance(log_kappa: float) -> float:
     """Residual below which a point counts as solved."""
     return RESIDUAL_TOLERANCE * max(1.0, 1e-3 * math.exp(log_kappa))
@@ -80,48 +119,52 @@ def tolerance(log_kappa: float) -> float:
 
 @compiled
 def newton(
-    y: np.ndarray, alpha: float, kept: Kept, iterations: int, stop: np.ndarray
-) -> tuple[bool, float, np.ndarray, np.ndarray]:
-    """Damped Newton from y, in place. Returns (converged, residual, tangent dy / d log(alpha), averages)."""
-    G, J, dG = at = Linearised(np.empty(3), np.empty((3, 3)), np.empty(3))
-    tangent = np.zeros(3)
+    point: Point, alpha: float, kept: Kept, iterations: int, stop: np.ndarray
+) -> tuple[bool, float, float, float]:
+    """Damped Newton from point.y, in place, with point.tangent at the end.
+
+    Returns (converged, residual, E[Psi_1], E[Phi]).
+    """
+    y, tangent, at, step, trial, A = point
+    G, J, dG = at
     E = system(y, alpha, kept, at)
-    residual = np.max(np.abs(G))
+    residual = _largest(G)
     previous = np.inf
     for _ in range(iterations):
-        step = _solve3(J, G)
+        _solve3(J, G, step, A)
         size = _scaled_size(step, y)
         if stop[0] or not math.isfinite(size):
-            return False, residual, tangent, E
+            return False, residual, E[P1], E[P0]
         small = size < STEP_TOLERANCE
         # At the rounding floor the step stops shrinking: take the better point and stop.
         stalled = residual < tolerance(y[0]) and size > 0.25 * previous
         previous = size
         if small or stalled:
-            tangent = -_solve3(J, dG)
-            return residual < tolerance(y[0]), residual, tangent, E
+            break
         # Steps above a factor of e^2 leave the region where the expansion means anything.
         damping = min(1.0, 2.0 / size)
-        trial = y - damping * step
+        _move(y, -damping, step, trial)
         E = system(trial, alpha, kept, at)
-        new = np.max(np.abs(G))
+        new = _largest(G)
         shrink = 0
         while not new < 2.0 * residual + 1e-12 and shrink < 6 and not stop[0]:
             damping *= 0.3
-            trial = y - damping * step
+            _move(y, -damping, step, trial)
             E = system(trial, alpha, kept, at)
-            new = np.max(np.abs(G))
+            new = _largest(G)
             shrink += 1
         if not math.isfinite(new):
-            return False, residual, tangent, E
-        y[:] = trial
+            return False, residual, E[P1], E[P0]
+        y[0], y[1], y[2] = trial[0], trial[1], trial[2]
         residual = new
-    tangent = -_solve3(J, dG)
-    return residual < tolerance(y[0]), residual, tangent, E
+    _solve3(J, dG, tangent, A)
+    for k in range(3):
+        tangent[k] = -tangent[k]
+    return residual < tolerance(y[0]), residual, E[P1], E[P0]
 
 
 @compiled
-def small_alpha_start(alpha: float, kept: Kept) -> np.ndarray:
+def small_alpha_start(alpha: float, kept: Kept, y: np.ndarray) -> None:
     """Leading order as alpha -> 0: kappa' = 1 / sqrt(alpha), R' = sqrt(alpha) E[U], S' = sqrt(alpha) E[S]."""
     # With kappa' huge, Psi_1(a) = a and E[U Psi_1] = kappa' E[U].
     kappa = 1e6
@@ -129,37 +172,38 @@ def small_alpha_start(alpha: float, kept: Kept) -> np.ndarray:
     root = math.sqrt(alpha)
     norm = E[P1] / kappa
     U, S = E[UP1] / kappa / norm, E[SP1] / kappa / norm
-    return np.array([-math.log(root), math.log(root * max(U, 1e-300)), root * S])
+    y[0], y[1], y[2] = -math.log(root), math.log(root * max(U, 1e-300)), root * S
 
 
 @compiled(nogil=True)
-def solve_curve(alphas: np.ndarray, kept: Kept, stop: np.ndarray) -> Curve:
-    """Solve at increasing `alphas` [n]; what is left when `stop` [1] is set stays NaN."""
-    n = alphas.size
-    curve = Curve(np.full((n, 3), np.nan), np.full((n, 3), np.nan), np.full(n, np.nan), np.full((n, 2), np.nan))
+def solve_curve(alphas: np.ndarray, kept: Kept, stop: np.ndarray, curve: Curve) -> Curve:
+    """Solve at increasing `alphas` [n] into `curve`, which is returned; what is left when `stop` [1] is set stays as it is."""
     at = math.log(min(alphas[0], ALPHA_START))
-    y = small_alpha_start(math.exp(at), kept)
-    ok, residual, tangent, E = newton(y, math.exp(at), kept, 60, stop)
+    here, there = _point(), _point()
+    small_alpha_start(math.exp(at), kept, here.y)
+    ok, residual, first, zeroth = newton(here, math.exp(at), kept, _FROM_FAR, stop)
     if not ok:
         return curve
     step = 2.0
-    for k in range(n):
+    for k in range(alphas.size):
         target = math.log(alphas[k])
         while at < target:
             stride = min(step, target - at)
-            trial = y + stride * tangent
+            _move(here.y, stride, here.tangent, there.y)
             alpha = alphas[k] if stride == target - at else math.exp(at + stride)
-            ok, new_residual, new_tangent, new_E = newton(trial, alpha, kept, 14, stop)
+            ok, new_residual, new_first, new_zeroth = newton(there, alpha, kept, _FROM_NEAR, stop)
             if ok:
                 at = target if stride == target - at else at + stride
-                y, tangent, residual, E = trial, new_tangent, new_residual, new_E
+                here, there = there, here
+                residual, first, zeroth = new_residual, new_first, new_zeroth
                 step = min(2.0 * step, 2.5)
             else:
                 step = 0.4 * stride
                 if stop[0] or step < 1e-9:
                     return curve
-        curve.y[k] = y
-        curve.tangent[k] = tangent
+        for i in range(3):
+            curve.y[k, i] = here.y[i]
+            curve.tangent[k, i] = here.tangent[i]
         curve.residual[k] = residual
-        curve.means[k, 0], curve.means[k, 1] = E[P1], E[P0]
+        curve.means[k, 0], curve.means[k, 1] = first, zeroth
     return curve

@@ -97,18 +97,30 @@ def add_layer(breaks: np.ndarray, count: int, centre: float, width: float) -> in
 
 
 @compiled
+def _sort(values: np.ndarray, count: int) -> None:
+    """Sort `values[:count]`: a few layers, each in order (numpy's sort would take seconds to compile)."""
+    for k in range(1, count):
+        value = values[k]
+        place = k
+        while place > 0 and values[place - 1] > value:
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = value
+
+
+@compiled
 def lay_panels(breaks: np.ndarray, count: int, lo: float, hi: float, longest: float, edges: np.ndarray) -> int:
-    """Sorted panel edges on [lo, hi] from `breaks[:count]`, none longer than `longest`.
+    """Sorted panel edges on [lo, hi] from `breaks[:count]`, which are sorted, none longer than `longest`.
 
     Writes `edges[: n + 1]` and returns the number of panels n (0 when hi <= lo).
     """
     if not hi > lo:
         return 0
-    ordered = np.sort(breaks[:count])
+    _sort(breaks, count)
     edges[0] = lo
     n = 0
     for k in range(count + 1):
-        stop = hi if k == count else ordered[k]
+        stop = hi if k == count else breaks[k]
         if stop <= edges[n]:
             continue
         stop = min(stop, hi)

@@ -178,7 +178,8 @@ def _windows(total: np.ndarray, student: Student, kept: Kept) -> None:
     edges = np.empty(256)
     count = add_layer(breaks, 0, kappa / r, 1.0 / r)
     count = add_layer(breaks, count, 0.0, abs(sin_w) / cos_w)
-    for edge in windows.ravel():
+    for side in range(2 * windows.shape[0]):
+        edge = windows[side // 2, side % 2]
         if math.isfinite(edge):
             if cos_d != 0.0:
                 count = add_layer(breaks, count, edge / cos_d, abs(sin_d / cos_d))

@@ -148,7 +148,7 @@ def solve(
     shape = alphas.shape
     alphas, fractions, thetas = alphas.ravel(), fractions.ravel(), thetas.ravel()
     n = alphas.size
-    found = Curve(np.full((n, 3), np.nan), np.full((n, 3), np.nan), np.full(n, np.nan), np.full((n, 2), np.nan))
+    found = _nowhere(n)
     kept = np.full(n, np.nan)
     for f, angle in sorted(set(zip(fractions.tolist(), thetas.tolist(), strict=True))):
         where = np.flatnonzero((fractions == f) & (thetas == angle))
@@ -169,18 +169,24 @@ def solve(
     return _observables(_Points(alphas, kept, thetas, shape), keep, margin, found, status)
 
 
+def _nowhere(n: int) -> Curve:
+    """A curve of n alphas of which none has been solved."""
+    return Curve(np.full((n, 3), np.nan), np.full((n, 3), np.nan), np.full(n, np.nan), np.full((n, 2), np.nan))
+
+
 def _curve(alphas: NDArray[np.float64], kept: Kept) -> Curve:
     """`solve_curve`, which Ctrl-C can end."""
     each = _SECONDS[kept.kind] * (kept.ends.size if kept.kind == SAMPLES else 1)
     on_the_way = 10  # points that lead from small alpha to the first
     long = each * (alphas.size + on_the_way) > _LONG
-    return interruptible(lambda stop: solve_curve(alphas, kept, stop), long, _compile)
+    curve = _nowhere(alphas.size)
+    return interruptible(lambda stop: solve_curve(alphas, kept, stop, curve), long, _compile)
 
 
 def _compile() -> None:
     """Compile, or load from the cache, in this thread what `solve` needs."""
     everything = Kept(WINDOWS, np.zeros(1), np.array([[0.0, math.inf]]), 1.0, 0.0, 1.0)
-    solve_curve(np.ones(1), everything, np.ones(1, np.bool_))
+    solve_curve(np.ones(1), everything, np.ones(1, np.bool_), _nowhere(1))
 
 
 class _Points(NamedTuple):
