@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +13,8 @@ import numpy as np
 import tyro
 
 from shared.terminal.arguments import flags_named, read_arguments
-from shared.terminal.atomic import write_atomically
 from shared.terminal.command import command, leave, refuse_file
-from shared.terminal.printing import Plain, Sheet
+from theory.output import as_csv, print_json, print_table, write
 from theory.vocabulary import KEEP_NAMES, MOST_POINTS, brief, nearest
 
 if TYPE_CHECKING:  # what computes is imported by the command that needs it: `--help` needs none of it
@@ -34,12 +30,6 @@ READ_BY = {
     "window": ("window",),
     "tilt": ("tilt",),
     "beta": ("tilt",),
-}
-# Short headings of long columns; JSON and CSV keep the long names.
-HEADINGS = {
-    "support_vectors_per_dimension": "support/D",
-    "local_exponent": "exponent",
-    "theta_deg": "theta (deg)",
 }
 
 
@@ -138,9 +128,9 @@ class Solve:
         (kept,) = self.selection.rules(self.keep)
         row = _row(kept.solve(self.alpha), self.keep, self.selection)
         if self.json:
-            _print_json(row)
+            print_json(row)
         else:
-            _print_table([row])
+            print_table([row])
 
 
 @dataclass(frozen=True)
@@ -179,12 +169,12 @@ class Curve:
         solutions = {kept.name: kept.solve(alphas) for kept in strategies}
         rows = [row for keep, s in solutions.items() for row in _rows(s, keep, self.selection)]
         if self.csv is not None:
-            _write(self.csv, _as_csv(rows))
+            write(self.csv, as_csv(rows))
         self._draw(solutions)
         if self.json:
-            _print_json(rows)
+            print_json(rows)
         else:
-            _print_table(rows)
+            print_table(rows)
 
     def _draw(self, solutions: dict[str, Solution]) -> None:
         from matplotlib.figure import (
@@ -203,7 +193,7 @@ class Curve:
         axes.legend()
         buffer = io.BytesIO()
         figure.savefig(buffer, format=self.plot.suffix[1:], dpi=200)
-        _write(self.plot, buffer.getvalue())
+        write(self.plot, buffer.getvalue())
 
 
 @dataclass(frozen=True)
@@ -257,10 +247,10 @@ class Simulate:
                 "trials": self.trials,
                 "seed": self.seed,
             }
-            _print_json(settings | {row.pop("quantity"): row for row in rows})
+            print_json(settings | {row.pop("quantity"): row for row in rows})
         else:
             print(f"{found.samples} samples in D = {self.dimension} (alpha {found.alpha:g}), {self.trials} trials")
-            _print_table(rows)
+            print_table(rows)
 
 
 @dataclass(frozen=True)
@@ -291,9 +281,9 @@ class Crossover:
             for alpha in found
         ]
         if self.json:
-            _print_json(rows)
+            print_json(rows)
         elif rows:
-            _print_table(rows)
+            print_table(rows)
         else:
             better = _better(1.0, first, second)
             print(f"no crossover between alpha 1e-3 and 1e3; {better} is better at alpha 1")
@@ -325,41 +315,6 @@ def _rows(s: Solution, keep: str, selection: Selection) -> list[dict[str, Any]]:
     """One dictionary a point of an array solution."""
     whole = _row(s, keep, selection)
     return [{k: v[i].item() if isinstance(v, np.ndarray) else v for k, v in whole.items()} for i in range(len(s.alpha))]
-
-
-def _print_json(content: Any) -> None:
-    """JSON has no NaN: a number that does not exist is null."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: clean(v) for k, v in value.items()}
-        if isinstance(value, list):
-            return [clean(v) for v in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    print(json.dumps(clean(content), indent=1))
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    names = [column for column in ("keep", "alpha", "quantity") if column in rows[0]]
-    columns = [*names, *(column for column in rows[0] if column not in names)]
-    table = Sheet([HEADINGS.get(column, column) for column in columns], names=len(names), lines=False)
-    for row in rows:
-        table.add_row(*(f"{row[c]:.8g}" if isinstance(row[c], float) else str(row[c]) for c in columns))
-    Plain().print(table)
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    write_atomically(path, content)
-    print(f"wrote {path}", file=sys.stderr)
 
 
 Command = (

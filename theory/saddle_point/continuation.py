@@ -177,7 +177,7 @@ def small_alpha_start(alpha: float, kept: Kept, y: np.ndarray) -> None:
 
 @compiled(nogil=True)
 def solve_curve(alphas: np.ndarray, kept: Kept, stop: np.ndarray, curve: Curve) -> Curve:
-    """Solve at increasing `alphas` [n] into `curve`, which is returned; what is left when `stop` [1] is set stays as it is."""
+    """Solve at increasing `alphas` [n] into `curve`, which is returned; what is left when `stop` [1] is set stays."""
     at = math.log(min(alphas[0], ALPHA_START))
     here, there = _point(), _point()
     small_alpha_start(math.exp(at), kept, here.y)
