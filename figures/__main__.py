@@ -76,7 +76,8 @@ class Figures:
             print("wrote " + ", ".join(map(str, draw(desk))), flush=True)
         for remark in desk.remarks:
             print(remark)
-        print(f"{len(wanted)} figures in {time.monotonic() - start:.0f} s")
+        count = f"{len(wanted)} figure{'s' if len(wanted) != 1 else ''}"
+        print(f"{count} in {time.monotonic() - start:.0f} s")
 
 
 def _wanted(names: Sequence[str]) -> list[str]:

@@ -53,7 +53,7 @@ def test_the_example_is_drawn_from_one_file(tmp_path, capsys):
     run = [sys.executable, "-m", "figures", "--plugin", str(EXAMPLE), "margins", "--quick", "--out", str(tmp_path)]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "margins at 8 sizes" in done.stdout and "1 figures in" in done.stdout
+    assert "margins at 8 sizes" in done.stdout and "1 figure in" in done.stdout
     assert {p.name for p in tmp_path.iterdir()} == {"margins.pdf", "margins.png", "margins.csv"}
     with (tmp_path / "margins.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 24
