@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -13,29 +12,16 @@ from empirical.distillation.together import Outcome
 from empirical.evaluation.protocol import stored_recipe
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.families import family_of, method_named, recorded_roles
+from empirical.runtime.threads import tell_of_other_threads
 from empirical.settings.identity import identity
 from empirical.synthetic.export import to_picture
 from empirical.synthetic.synthetic_set import SyntheticSet
-from shared.records.decoding import CONFIG
-from shared.records.records import read, write_config
-
-
-def _warn_of_other_threads(experiment: Experiment) -> None:
-    """A student's weight gradients are sums that a CPU splits over its threads: another number, other last digits."""
-    settings, config = experiment.settings, experiment.folder / CONFIG
-    if "trajectory" not in method_named(settings.method).tags or not settings.resume or not config.is_file():
-        return
-    before, now = read(experiment.folder).config.get("device", {}).get("threads"), torch.get_num_threads()
-    if before not in (None, now) and experiment.dataset.device.type == "cpu":
-        warnings.warn(
-            f"{experiment.folder} was begun with {before} arithmetic threads and goes on with {now}: the result agrees "
-            f"with that of an uninterrupted run up to rounding (OMP_NUM_THREADS={before} makes it the same bits)",
-            stacklevel=2,
-        )
+from shared.records.records import write_config
 
 
 def _write_config(experiment: Experiment) -> None:
-    _warn_of_other_threads(experiment)
+    if experiment.settings.resume and "trajectory" in method_named(experiment.settings.method).tags:
+        tell_of_other_threads(experiment.folder)
     write_config(
         experiment.folder,
         experiment.settings,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+
+from shared.records.decoding import CONFIG
+from shared.records.records import read
 
 SMALL_FLOP = 3e8
 """Arithmetic of one pass under which splitting it over threads costs more than it gains."""
@@ -43,3 +48,20 @@ def shared_out(tasks: int, each: int | None = None) -> Iterator[tuple[int, Calla
         yield workers, lambda: torch.set_num_threads(share)
     finally:
         torch.set_num_threads(threads)
+
+
+def tell_of_other_threads(folder: Path) -> None:
+    """Prints a note if the run in a folder was begun on a CPU with another number of arithmetic threads.
+
+    Its weight gradients are sums that a CPU splits over its threads: another number, other last digits.
+    """
+    if not (folder / CONFIG).is_file():
+        return
+    device, now = read(folder).config.get("device", {}), torch.get_num_threads()
+    before = device.get("threads", now)
+    if device.get("name") == "cpu" and before != now:
+        print(
+            f"note: {folder} was begun with {before} arithmetic threads and goes on with {now}: the result is that of "
+            f"an uninterrupted run up to rounding (OMP_NUM_THREADS={before} gives the same bits)",
+            file=sys.stderr,
+        )

@@ -163,9 +163,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels) or not len(self.images):
-            raise ValueError(
-                f"{len(self.images)} images and {len(self.labels)} labels; as many of both are needed"
-            )
+            raise ValueError(f"{len(self.images)} images and {len(self.labels)} labels; as many of both are needed")
 
     def direction(
         self, gradients: Callable[[], list[Tensor]], parameters: Sequence[Tensor], leading: int = 0
@@ -207,8 +205,7 @@ def train(
         generators: one a network: its shuffles and augmentation draws.
         strategy: how to run many; see the module. Results agree to rounding.
         compiled: compile the pass on a CPU; None: if the arithmetic is worth it.
-        threads_each: arithmetic threads of a network trained in a thread of its own; None: its share of the machine's.
-            With 1 its numbers are the same on any number of threads.
+        threads_each: arithmetic threads of each network under "threads"; None: its share. 1: same bits on any number.
 
     Raises:
         ValueError: numbers of networks and generators differ; a strategy is unknown or cannot do what is asked.
@@ -353,9 +350,7 @@ def _compile_first(network: nn.Module, job: Job, gradient: BatchGradient) -> Non
         gradient(network, job.prepare(images) if job.prepare else images, job.labels[:size])
 
 
-def _train_stacked(
-    networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job, cost: Cost
-) -> None:
+def _train_stacked(networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job, cost: Cost) -> None:
     """Parameters [K, ...]; as many networks at a time as the memory holds."""
     kept = cost.outputs * min(len(job.images), job.recipe.batch)
     size = next(networks[0].parameters()).element_size()
@@ -364,9 +359,7 @@ def _train_stacked(
         _train_stack(networks[start : start + at_once], generators[start : start + at_once], job, start)
 
 
-def _train_stack(
-    networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job, first: int
-) -> None:
+def _train_stack(networks: Sequence[nn.Module], generators: Sequence[Generator], job: Job, first: int) -> None:
     functional = Functional(networks[0])
     rows = zip(*(network.parameters() for network in networks), strict=True)
     parameters = [torch.stack([p.detach() for p in row]).requires_grad_() for row in rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -104,8 +103,6 @@ def test_a_run_that_goes_on_with_other_threads_says_so(
     for number, said in ((1, False), (2, True)):
         threads(number)
         capsys.readouterr()
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            assert run.main(["--quiet", "--resume", *folder]) == 0
+        assert run.main(["--quiet", "--resume", *folder]) == 0
         assert ("begun with 1 arithmetic threads and goes on with 2" in capsys.readouterr().err) == said
         (tmp_path / "run" / "summary.json").unlink()
