@@ -292,6 +292,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
         raise BadSyntheticSet(f"{path} is a safetensors file, but not a synthetic set written here")
     if header.get("schema") != str(SCHEMA):
         raise BadSyntheticSet(f"{path}: schema {header.get('schema')}, this version reads schema {SCHEMA}")
+    if lacking := [key for key in HEADER if key not in header]:
+        raise BadSyntheticSet(f"{path}: it has no {lacking[0]!r}; {_CURE}")
     if not is_intact(header, HEADER, _text(header), tensors):
         raise BadSyntheticSet(f"{path} is damaged: its content is not what its checksum says; {_CURE}")
     try:

@@ -40,7 +40,7 @@ class Measured:
 
 def published() -> dict[tuple[str, str, str], tuple[float, float]]:
     """Table 1 of arXiv 2408.12483: (method, data set, images a class or "") -> accuracy %, standard deviation."""
-    text = resources.files("figures").joinpath("table1.csv").read_text(encoding="utf-8")
+    text = resources.files("figures.runs").joinpath("table1.csv").read_text(encoding="utf-8")
     return {
         (row["method"], row["dataset"], row["ipc"]): (float(row["accuracy"]), float(row["std"]))
         for row in csv.DictReader(text.splitlines())

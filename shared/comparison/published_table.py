@@ -66,7 +66,7 @@ def read_tuned(path: str | Path | None = None) -> list[Tuned]:
 
     """
     if path is None:
-        text = resources.files("shared").joinpath("table4.csv").read_text(encoding="utf-8")
+        text = resources.files("shared.comparison").joinpath("table4.csv").read_text(encoding="utf-8")
     else:
         try:
             text = Path(path).read_text(encoding="utf-8")

@@ -254,7 +254,7 @@ def test_a_damaged_set_is_not_taken_for_a_finished_run(finished: Path, capsys: p
     path = finished / "synthetic.safetensors"
     path.write_bytes(flipped(path.read_bytes(), 8 * (path.stat().st_size - 9)))
     assert run.main(["--quiet", "--resume", "--out", str(finished)]) == 2
-    assert "remove the file" in capsys.readouterr().err
+    assert "make the set again" in capsys.readouterr().err
     path.unlink()
     assert run.main(["--quiet", "--resume", "--out", str(finished)]) == 0
 
@@ -283,7 +283,7 @@ def test_one_run_does_not_become_several(
     assert run.main([*TINY.split(), *folder, "--repetitions", str(first)]) == 0
     capsys.readouterr()
     assert run.main([*folder, "--resume", "--repetitions", str(then)]) == 2
-    assert f"repetitions = {first}, not {then}" in capsys.readouterr().err
+    assert f"--repetitions {first}, not {then}" in capsys.readouterr().err
 
 
 def test_several_runs_may_become_more(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_finished_run_is_not_run_again(tmp_path):
 
 def test_another_run_is_refused_with_both_values(tmp_path):
     go(Quadratic(), tmp_path, identity={"ipc": 1, "method": "dsa"})
-    with pytest.raises(OtherRun, match="ipc = 1, not 10"):
+    with pytest.raises(OtherRun, match="--ipc 1, not 10"):
         go(Quadratic(), tmp_path, identity={"ipc": 10, "method": "dsa"}, resume=True)
 
 

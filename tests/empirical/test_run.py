@@ -342,8 +342,8 @@ EAGER = """
 import sys
 import torch
 from empirical import distillation, run
-from empirical.experiment import gradient_matching
+from empirical.experiment import experiment
 torch.set_num_threads(1)
-gradient_matching.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)
+experiment.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)
 sys.exit(run.main(sys.argv[1:]))
 """

@@ -26,10 +26,11 @@ MORTAL = f"""
 import os, signal, sys
 import torch
 from empirical import distillation, run
+from empirical.experiment import experiment
 from empirical.experiment import trajectory_matching as make
 
 torch.set_num_threads(1)
-make.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)
+experiment.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)
 save, pull_back = distillation.save, make.TrajectoryMatching.step
 
 

@@ -9,6 +9,7 @@ import torch
 from empirical import run, synthetic
 from empirical.distillation import loop as distillation
 from empirical.evaluate import Options, results
+from empirical.experiment import experiment
 from empirical.experiment import trajectory_matching as make
 from shared.records.records import read
 
@@ -46,7 +47,7 @@ def test_runs_and_resumes_bit_for_bit(place, method, monkeypatch, capsys):
         return original(self, made, generator, step)
 
     often = functools.partial(distillation.Schedule, checkpoint_seconds=-1.0)
-    monkeypatch.setattr(make, "Schedule", often)
+    monkeypatch.setattr(experiment, "Schedule", often)
     monkeypatch.setattr(make.TrajectoryMatching, "step", killed)
     with pytest.raises(MemoryError):
         run.main(arguments(method, cut, *more))
