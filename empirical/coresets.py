@@ -5,12 +5,12 @@
     forgetting   most often forgotten while a network trains on the whole split (Toneva et al., 2019)
 
 Each is an object that is called with (data set, images a class, generator) and returns a `SyntheticSet` of
-the chosen images; other repetitions are other generators. The names are the keys of `METHODS`.
+the chosen images; other repetitions are other generators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -100,9 +100,6 @@ class Forgetting:
         _trained(dataset, self.network, self.variant, self.epochs, generator, observe)
         chosen = by_score(dataset.train, counter.scores, ipc, generator, self.keep)
         return from_selection(dataset, chosen, ipc)
-
-
-METHODS: dict[str, Callable[..., Coreset]] = {"random": Random, "herding": Herding, "forgetting": Forgetting}
 
 
 def herd(features: Tensor, count: int) -> Tensor:

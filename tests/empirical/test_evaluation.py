@@ -173,10 +173,13 @@ def test_selection_by_score_takes_the_extremes_and_breaks_ties_by_seed() -> None
         by_score(split, scores, 1, generator(0), "middle")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", coresets.METHODS)
+CORESETS = {"random": coresets.Random, "herding": coresets.Herding, "forgetting": coresets.Forgetting}
+
+
+@pytest.mark.parametrize("name", CORESETS)
 def test_coresets_are_real_images_of_their_class(digits: Dataset, name: str) -> None:
     options = {} if name == "random" else {"variant": {"width": 4, "depth": 2}, "epochs": 2}
-    method = coresets.METHODS[name](**options)
+    method = CORESETS[name](**options)
     made = method(digits, 2, generator(1))
     assert made.labels.tolist() == [label for label in range(10) for _ in range(2)]
     stored = digits.normalise(digits.train.images)
