@@ -96,6 +96,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         # What was typed stays; the second reading puts it over the preset's values.
         defaults = with_preset(first, first.preset if "preset" in typed else None)
     settings = _read(arguments, replace(defaults, plugin=()))  # what may be typed several times is added up
+    settings = replace(settings, plugin=tuple(file.resolve() for file in settings.plugin))
     for told in unread(arguments, [settings]):
         print(f"note: {told}", file=sys.stderr)
     return settings
