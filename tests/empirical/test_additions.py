@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,25 @@ def test_a_plugin_that_cannot_be_used_is_one_sentence(
     assert run.main(["--plugin", str(path), "--dry-run"]) == 2
     error = capsys.readouterr().err.strip()
     assert words in error and "\n" not in error
+
+
+def test_an_installed_package_brings_a_method_by_an_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "brings_means.py").write_text(METHOD.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [
+        metadata.EntryPoint("means", "brings_means", plugins.GROUP),
+        metadata.EntryPoint("broken", "no_such_module", plugins.GROUP),
+    ]
+    monkeypatch.setattr(plugins.metadata, "entry_points", lambda group: points if group == plugins.GROUP else [])
+    try:
+        assert run.main(["--method", "means", *TINY, "--dry-run"]) == 0
+    finally:
+        sys.modules.pop("brings_means", None)
+    captured = capsys.readouterr()
+    assert captured.out.startswith("means on digits")
+    assert captured.err.count("the plugin no_such_module is left out") == 1
 
 
 def test_a_record_never_loads_a_file_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
