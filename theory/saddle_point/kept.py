@@ -29,9 +29,10 @@ from shared.measures.perceptron import gradient_factor
 from theory.errors import ImpossibleMargin
 from theory.saddle_point.chebyshev import chebyshev_panels
 from theory.saddle_point.gaussian import CUT
-from theory.saddle_point.moments import P0, SAMPLES, WEIGHT, WINDOWS, Kept, Student, averages
+from theory.saddle_point.moments import P0, Drawn, Kept, Panels, Student, averages
 from theory.vocabulary import KEEP_NAMES, MARGINS, nearest
 
+WINDOWS, WEIGHT, SAMPLES = 0, 1, 2  # kinds of a resolved rule
 SMALLEST_FRACTION = 1e-25  # below, so little of a pool is left before CUT that nothing can be resolved
 SMALLEST_SHARE = 1e-28  # of a pool's samples with a margin that have U > 0: below, the cut at CUT shows
 RESOLVED_FRACTION = 1e-8  # largest relative error of a kept fraction by its margins
@@ -51,7 +52,14 @@ class Resolved(NamedTuple):
 
     def seen_at(self, theta: float) -> Kept:
         """The same with the probe's angle, in radians."""
-        return Kept(self.kind, self.ends, self.table, float(self.fraction), math.sin(theta), math.cos(theta))
+        windows, panels, drawn = np.zeros((0, 2)), None, None
+        if self.kind == WINDOWS:
+            windows = self.table
+        elif self.kind == WEIGHT:
+            panels, drawn = Panels(self.ends, self.table), Drawn(np.zeros(0), np.zeros(0))
+        else:
+            panels, drawn = Panels(np.zeros(0), np.zeros((0, 0))), Drawn(self.ends, self.table[0])
+        return Kept(windows, panels, drawn, float(self.fraction), math.sin(theta), math.cos(theta))
 
     def mass(self, theta: float) -> float:
         """E_pool[W] / `fraction`: the average of Phi(a) where every field a is huge."""

@@ -42,26 +42,37 @@ from theory.saddle_point.gaussian import (
     psi,
 )
 
-WINDOWS, WEIGHT, SAMPLES = 0, 1, 2
-
 # Positions of the averages in the accumulator.
 P2, P1, P0, D0, UP1, SP1, UP0, SP0, UUP0, USP0, SSP0, UD0, SD0 = range(13)
 COUNT = 13
 
 
+class Panels(NamedTuple):
+    """A smooth weight W: ends [panels + 1] and Chebyshev coefficients [panels, order]."""
+
+    ends: np.ndarray
+    coefficients: np.ndarray
+
+
+class Drawn(NamedTuple):
+    """Samples of the margin [samples] and their masses [samples], which sum to one after the conditional integral."""
+
+    margins: np.ndarray
+    masses: np.ndarray
+
+
 class Kept(NamedTuple):
     """What is kept, as a probe at an angle to the teacher sees it: everything the averages need besides the student.
 
-    `kind` WINDOWS: `table` [windows, 2] are the windows of m. WEIGHT: `ends` [panels + 1] and `table`
-    [panels, order] hold the Chebyshev panels of W. SAMPLES: `ends` [samples] are the margins and `table` [1,
-    samples] their masses (which sum to one after the conditional integral, so `fraction` is 1).
+    `windows` [windows, 2] of m, `panels` or `drawn`: the others are empty. For windows, the usual case, they are None:
+    another type, for which the kernels compile in two thirds of the time.
 
-    `fraction` = E_pool[W]; `sin` and `cos` of the angle, exactly 0 and 1 for a perfect probe.
+    `fraction` = E_pool[W], 1 for samples; `sin` and `cos` of the angle, exactly 0 and 1 for a perfect probe.
     """
 
-    kind: int
-    ends: np.ndarray
-    table: np.ndarray
+    windows: np.ndarray
+    panels: Panels | None
+    drawn: Drawn | None
     fraction: float
     sin: float
     cos: float
@@ -149,8 +160,8 @@ def _add_line(
 
 
 @compiled
-def _windows_perfect(total: np.ndarray, student: Student, kept: Kept) -> None:
-    kappa, R, windows, scale = student.kappa, student.R, kept.table, 2.0 / kept.fraction
+def _windows_perfect(total: np.ndarray, student: Student, windows: np.ndarray, fraction: float) -> None:
+    kappa, R, scale = student.kappa, student.R, 2.0 / fraction
     breaks = np.empty(16)
     edges = np.empty(96)
     count = add_layer(breaks, 0, kappa / R, 1.0 / R)
@@ -166,9 +177,9 @@ def _windows_perfect(total: np.ndarray, student: Student, kept: Kept) -> None:
 
 
 @compiled
-def _windows(total: np.ndarray, student: Student, kept: Kept) -> None:
+def _windows(total: np.ndarray, student: Student, kept: Kept, windows: np.ndarray) -> None:
     kappa, R, S = student
-    windows, sin, cos, scale = kept.table, kept.sin, kept.cos, 2.0 / kept.fraction
+    sin, cos, scale = kept.sin, kept.cos, 2.0 / kept.fraction
     r = math.hypot(R, S)
     cos_w, sin_w = R / r, S / r  # direction of the student in the plane of U and S
     # Direction of the probe seen from the student: m = p cos_d + s sin_d.
@@ -220,10 +231,16 @@ def _windows(total: np.ndarray, student: Student, kept: Kept) -> None:
 
 
 @compiled
-def _add_margin(total: np.ndarray, mass: float, m: float, student: Student, kept: Kept, room: Scratch) -> None:
-    """Add the samples of label-signed margin m: an integral over the orthogonal coordinate n < m cot(theta)."""
+def _add_margin(
+    total: np.ndarray, mass: float, m: float, student: Student, angle: tuple[float, float], room: Scratch
+) -> None:
+    """Add the samples of label-signed margin m: an integral over the orthogonal coordinate n < m cot(theta).
+
+    `angle`: sin and cos of theta.
+    """
     kappa, R, S = student
-    sin, cos, breaks, edges = kept.sin, kept.cos, room.breaks, room.edges
+    sin, cos = angle
+    breaks, edges = room
     if sin == 0.0:
         if m > 0.0:
             _add(total, kappa - R * m, mass, m, 0.0)
@@ -263,10 +280,11 @@ def _chebyshev(coefficients: np.ndarray, x: float) -> float:
 
 
 @compiled
-def _weighted(total: np.ndarray, student: Student, kept: Kept) -> None:
-    """Smooth weight: panel k of the table covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k]."""
+def _weighted(total: np.ndarray, student: Student, kept: Kept, panels: Panels) -> None:
+    """Smooth weight: panel k covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k]."""
     kappa, R, S = student
-    ends, table, sin, cos, scale = kept.ends, kept.table, kept.sin, kept.cos, 2.0 / kept.fraction
+    ends, table = panels
+    sin, cos, scale = kept.sin, kept.cos, 2.0 / kept.fraction
     rho = R * cos + S * sin
     tau = S * cos - R * sin
     breaks = np.empty(64)
@@ -284,9 +302,9 @@ def _weighted(total: np.ndarray, student: Student, kept: Kept) -> None:
         if sin == 0.0:
             lo = max(lo, 0.0)
             hi = min(hi, (kappa - FIELD_CUT) / R)
-        panels = lay_panels(breaks, count, lo, hi, 1.5, edges)
+        pieces = lay_panels(breaks, count, lo, hi, 1.5, edges)
         width = ends[piece + 1] - ends[piece]
-        for panel in range(panels):
+        for panel in range(pieces):
             half = 0.5 * (edges[panel + 1] - edges[panel])
             middle = 0.5 * (edges[panel + 1] + edges[panel])
             for k in range(NODES.size):
@@ -294,24 +312,42 @@ def _weighted(total: np.ndarray, student: Student, kept: Kept) -> None:
                 weight = _chebyshev(table[piece], 2.0 * (m - ends[piece]) / width - 1.0)
                 mass = scale * half * WEIGHTS[k] * phi(m) * weight
                 if mass != 0.0:
-                    _add_margin(total, mass, m, student, kept, inner)
+                    _add_margin(total, mass, m, student, (sin, cos), inner)
+
+
+@compiled
+def _drawn(total: np.ndarray, student: Student, angle: tuple[float, float], drawn: Drawn) -> None:
+    room = Scratch(np.empty(16), np.empty(96))
+    for k in range(drawn.margins.size):
+        _add_margin(total, drawn.masses[k], drawn.margins[k], student, angle, room)
+
+
+@compiled
+def _add_kept(
+    total: np.ndarray,
+    student: Student,
+    kept: Kept,
+    windows: np.ndarray,
+    panels: Panels | None,
+    drawn: Drawn | None,
+) -> None:
+    """Add everything that is kept; branches of what is None are not compiled."""
+    if windows.size > 0:
+        if kept.sin == 0.0:
+            _windows_perfect(total, student, windows, kept.fraction)
+        else:
+            _windows(total, student, kept, windows)
+    if panels is not None and panels.coefficients.size > 0:
+        _weighted(total, student, kept, panels)
+    if drawn is not None:
+        _drawn(total, student, (kept.sin, kept.cos), drawn)
 
 
 @compiled
 def averages(student: Student, kept: Kept) -> np.ndarray:
     """The thirteen kept averages (see the names at the top)."""
     total = np.zeros(COUNT)
-    if kept.kind == WINDOWS:
-        if kept.sin == 0.0:
-            _windows_perfect(total, student, kept)
-        else:
-            _windows(total, student, kept)
-    elif kept.kind == WEIGHT:
-        _weighted(total, student, kept)
-    else:
-        room = Scratch(np.empty(16), np.empty(96))
-        for k in range(kept.ends.size):
-            _add_margin(total, kept.table[0, k], kept.ends[k], student, kept, room)
+    _add_kept(total, student, kept, kept.windows, kept.panels, kept.drawn)
     return total
 
 

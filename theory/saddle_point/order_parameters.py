@@ -27,12 +27,13 @@ from theory._threads import interruptible
 from theory.errors import NotConverged
 from theory.saddle_point.continuation import RESIDUAL_TOLERANCE, Curve, solve_curve, tolerance
 from theory.saddle_point.kept import SMALLEST_FRACTION, Rule, check_margin, make_rule
-from theory.saddle_point.moments import SAMPLES, WEIGHT, WINDOWS, Kept
+from theory.saddle_point.moments import Drawn, Kept
 
 CONVERGED = "converged"
-# Seconds that a point may take, and a sample of one, generously: what decides whether work is done in a thread.
-_SECONDS = {WINDOWS: 3e-4, WEIGHT: 3e-2, SAMPLES: 1e-4}
+# Seconds that a point may take, generously, and one sample of it: what decides whether work is done in a thread.
+_BY_WINDOWS, _BY_PANELS, _BY_SAMPLE = 3e-4, 3e-2, 1e-4
 _LONG = 0.1
+_ready: set[type] = set()  # forms whose kernels are compiled
 
 
 @dataclass(frozen=True)
@@ -176,17 +177,24 @@ def _nowhere(n: int) -> Curve:
 
 def _curve(alphas: NDArray[np.float64], kept: Kept) -> Curve:
     """`solve_curve`, which Ctrl-C can end."""
-    each = _SECONDS[kept.kind] * (kept.ends.size if kept.kind == SAMPLES else 1)
+    each = _BY_WINDOWS
+    if kept.panels is not None and kept.drawn is not None:
+        each = _BY_PANELS if kept.panels.ends.size else _BY_SAMPLE * kept.drawn.margins.size
     on_the_way = 10  # points that lead from small alpha to the first
     long = each * (alphas.size + on_the_way) > _LONG
     curve = _nowhere(alphas.size)
-    return interruptible(lambda stop: solve_curve(alphas, kept, stop, curve), long, _compile)
+    return interruptible(lambda stop: solve_curve(alphas, kept, stop, curve), long, lambda: _compile(kept))
 
 
-def _compile() -> None:
-    """Compile, or load from the cache, in this thread what `solve` needs."""
-    everything = Kept(WINDOWS, np.zeros(1), np.array([[0.0, math.inf]]), 1.0, 0.0, 1.0)
-    solve_curve(np.ones(1), everything, np.ones(1, np.bool_), _nowhere(1))
+def _compile(kept: Kept) -> None:
+    """Compile, or load from the cache, in this thread what `solve` needs for a form of rule."""
+    if type(kept.panels) in _ready:
+        return
+    form = type(kept.panels)
+    if kept.drawn is not None:
+        kept = kept._replace(drawn=Drawn(kept.drawn.margins[:1], kept.drawn.masses[:1]))
+    solve_curve(np.ones(1), kept, np.ones(1, np.bool_), _nowhere(1))
+    _ready.add(form)
 
 
 class _Points(NamedTuple):

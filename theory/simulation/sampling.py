@@ -30,8 +30,16 @@ from numpy.typing import NDArray
 from scipy.special import erfinv, log_ndtr, ndtri, ndtri_exp
 
 from theory.saddle_point.gaussian import CUT
-from theory.saddle_point.kept import SMALLEST_FRACTION, Ranked, Resolved, Rule, check_margin, make_rule
-from theory.saddle_point.moments import SAMPLES, WINDOWS
+from theory.saddle_point.kept import (
+    SAMPLES,
+    SMALLEST_FRACTION,
+    WINDOWS,
+    Ranked,
+    Resolved,
+    Rule,
+    check_margin,
+    make_rule,
+)
 from theory.vocabulary import brief
 
 LARGEST = 500_000_000  # numbers in the data of one trial: 4 GB
