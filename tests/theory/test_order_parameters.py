@@ -164,3 +164,20 @@ def test_what_does_not_converge_is_never_returned_silently(monkeypatch):
     with pytest.raises(NotConverged, match=r"1 of 1 points did not converge, first at alpha 2.*residual 1.0e-03"):
         solve(2.0)
     assert solve(2.0, raise_on_failure=False).status != CONVERGED
+
+
+@pytest.mark.parametrize(
+    ("alphas", "fraction", "theta"),
+    [
+        ([0.003743988214121853, 0.11074687680597345, 69.96350278708677], 0.006137935645896208, 4.6482549312512855e-4),
+        ([0.005529536601408843, 0.05955685022492054, 32.44637040684934], 0.023592336846284985, 0.0),
+        ([0.01, 6.919], 0.004307, 0.0),
+    ],
+)
+@pytest.mark.parametrize("margin", ["signed", "unsigned"])
+def test_a_step_that_runs_away_is_not_taken_for_a_solution(alphas, fraction, theta, margin):
+    """A long step to a distant alpha may throw the margin to 1e35; the residual's scale must not follow it there."""
+    together = solve(alphas, fraction, "hard", theta, margin)
+    assert np.all(together.residual < 1e-8)
+    alone = [solve(alpha, fraction, "hard", theta, margin).test_error for alpha in alphas]
+    np.testing.assert_allclose(together.test_error, alone, rtol=1e-9)

@@ -20,6 +20,7 @@ STEP_TOLERANCE = 1e-13
 # What is accepted as a solution when rounding stops Newton from reaching the step tolerance. The field
 # a = kappa' - R' U - S' S has an absolute rounding error of 1e-16 kappa', hence the factor beyond kappa' = 1e3.
 RESIDUAL_TOLERANCE = 1e-11
+LARGEST_TOLERANCE = 1e-8  # the scaled tolerance of kappa' = 1e6, far beyond what any solution has
 # The small-alpha expansion is used at or below this alpha; its corrections are O(alpha).
 ALPHA_START = 1e-3
 # Newton's steps from the expansion, and from a neighbour (typed: a literal would be a kernel of its own).
@@ -113,8 +114,8 @@ def _move(y: np.ndarray, by: float, step: np.ndarray, to: np.ndarray) -> None:
 
 @compiled
 def tolerance(log_kappa: float) -> float:
-    """Residual below which a point counts as solved."""
-    return RESIDUAL_TOLERANCE * max(1.0, 1e-3 * math.exp(log_kappa))
+    """Residual below which a point counts as solved; bounded, so that a margin that runs away never does."""
+    return min(RESIDUAL_TOLERANCE * max(1.0, 1e-3 * math.exp(log_kappa)), LARGEST_TOLERANCE)
 
 
 @compiled

@@ -128,7 +128,9 @@ def lay_panels(breaks: np.ndarray, count: int, lo: float, hi: float, longest: fl
         # Edges of two layers that coincide up to rounding are one edge.
         if k < count and gap < 1e-15 * (1.0 + abs(stop)):
             continue
-        pieces = min(math.ceil(gap / longest), edges.size - 2 - n)
+        room = edges.size - 2 - n
+        # What is not finite has no ceiling: a margin that runs away gets the panels there are, and no more.
+        pieces = math.ceil(gap / longest) if gap / longest < room else room
         start = edges[n]
         for piece in range(1, pieces + 1):
             edges[n + piece] = start + gap * piece / pieces
