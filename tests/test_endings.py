@@ -23,10 +23,10 @@ from shared.terminal.command import READER_GONE
 from theory import __main__ as theory
 from theory.distillation import study as distilled
 
-TINY = [
-    *("--width", "4", "--depth", "2", "--iterations", "2", "--batch-real", "8", "--eval-networks", "1"),
-    *("--eval-epochs", "1", "--quiet", "--device", "cpu"),
+SMALL = [
+    *("--width", "4", "--depth", "2", "--eval-networks", "1", "--eval-epochs", "1", "--quiet", "--device", "cpu"),
 ]
+TINY = [*SMALL, "--iterations", "2", "--batch-real", "8"]
 STUDY = ["--alpha", "1", "--coefficient", "0", "--seeds", "1", "--dimension", "20", "--steps", "2"]
 EXPERTS = ["--count", "1", "--epochs", "1", "--width", "4", "--depth", "2", "--train-images", "200", "--quiet"]
 
@@ -45,7 +45,7 @@ def commands(made):
         "run": (run.main, [*TINY, "--no-compare", "--out"], "summary.json"),
         "evaluate": (evaluate.main, [str(made), "--device", "cpu", "--out"], None),
         "experts": (experts.main, [*EXPERTS, "--device", "cpu", "--out"], "expert-0000.safetensors"),
-        "sweep": (sweep.main, [*TINY, "--methods", "random", "--workers", "1", "--out"], "grid.csv"),
+        "sweep": (sweep.main, [*SMALL, "--methods", "random", "--workers", "1", "--out"], "grid.csv"),
         "curve": (theory.main, ["curve", "--points", "2", "--plot"], None),
         "study": (distilled.main, [*STUDY, "--out"], "distilled.jsonl"),
         "runs": (figures.main, ["runs", str(made), "--out"], "norms-digits-ipc1.csv"),
@@ -168,13 +168,13 @@ def test_a_tilde_is_the_home_folder(made, tmp_path, monkeypatch, name):
 
 
 STAGES = {
-    "run": ["empirical.run.load", "empirical.run.prepared", "empirical.run._run"],
+    "run": ["empirical.run.load", "empirical.run.resolve", "empirical.run._run"],
     "evaluate": ["empirical.evaluate.synthetic.load", "empirical.evaluate.evaluate"],
     "experts": ["empirical.experts.load", "empirical.experts.cost.speed"],
     "sweep": ["empirical.sweep.__main__.planned", "empirical.sweep.work.make", "empirical.sweep.ledger.write_grid"],
-    "curve": ["theory.__main__.solve", "theory.__main__._as_csv"],
+    "curve": ["theory.saddle_point.order_parameters.solve", "theory.__main__.as_csv"],
     "study": ["theory.distillation.study.distil", "theory.distillation.study.measure"],
-    "runs": ["figures.runs.read_cells", "figures.runs.make_writable"],
+    "runs": ["figures.runs.runs.read_cells", "figures.runs.runs.make_writable"],
 }
 
 
@@ -225,7 +225,7 @@ def test_every_command_refuses_a_seed_below_zero_in_the_same_words(tmp_path, mon
         (theory.main, ["solve", "--alpha", "-1"], "--alpha is -1"),
         (theory.main, ["solve", "--alpha", "1", "--margin", "signd"], "--margin is 'signd'"),
         (distilled.main, ["--rate", "0"], "--rate is 0"),
-        (distilled.main, ["--dimension", "2", "--alpha", "1"], "--dimension 2"),
+        (distilled.main, ["--dimension", "2", "--alpha", "1"], "--dimension is 2"),
         (figures.main, ["difficulty", "--scoring", "x"], "--scoring is 'x'"),
         (run.main, ["--asdc", "0.1", "1", "--asdc-steps", "0"], "--asdc-steps is at least 1"),
         (experts.main, ["--at-once", "0"], "--at-once is at least 1"),

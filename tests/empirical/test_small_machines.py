@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from empirical.config import Settings, resolve, with_preset
-from empirical.trajectory_matching.settings import METHODS, TrajectorySettings
 
 from empirical import run
 from empirical.data.datasets import Dataset, load
-from empirical.evaluation.protocol import NetworkChoice
+from empirical.experiment.families import names
+from empirical.experiment.resolve import resolve, with_preset
+from empirical.networks.choice import NetworkChoice
+from empirical.settings.settings import Settings
+from empirical.settings.trajectory import TrajectorySettings
 from empirical.trajectory_matching.expert_training import ExpertRecipe, Order, train_experts
 
+METHODS = names("trajectory")
 FAST = (
     "--preset laptop --no-compare --quiet --probe-every 0 --eval-epochs 1 --eval-networks 1 --device cpu "
     "--iterations 8 --eval-it 8"
