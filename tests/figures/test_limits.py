@@ -12,7 +12,7 @@ from figures.limits import MOST, refuse_excess
         (["theory", "--dimension", "1000000"], "--dimension is 1000000, must be at most 5000"),
         (["theory", "--trials", "100000000000000"], "--trials is 100000000000000, must be at most"),
         (["theory", "--workers", "10000000"], "--workers is 10000000"),
-        (["theory", "--seed", str(10**30)], "--seed is 1000"),
+        (["theory", "--seed", str(10**30)], "--seed is a whole number from 0 to 9223372036854775807, not 1000"),
         (["compare", "--published", "--resamples", "1000000000000"], "--resamples is 1000000000000"),
         (["scaling", "--trials", "1000000000000"], "--trials is 1000000000000"),
         (["scaling", "--dimension", "100000000"], "--dimension is 100000000"),

@@ -16,11 +16,12 @@ PHI = "0.3989422804014327"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The packages in a folder of their own, where `theory/__pycache__` cannot be made: it is a file."""
+    """The packages in a folder of their own, where no `__pycache__` of the theory can be made: each is a file."""
     site = tmp_path_factory.mktemp("site")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (site / "theory" / "__pycache__").write_text("not a folder")
+    for folder in (site / "theory", *(path for path in (site / "theory").rglob("*") if path.is_dir())):
+        (folder / "__pycache__").write_text("not a folder")
     return site
 
 
@@ -39,7 +40,7 @@ def run(site, tmp_path, *arguments, limit=None, **environment):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["theory", "theory.distillation.study", "figures"])
+@pytest.mark.parametrize("module", ["theory", "theory.distilled", "figures"])
 def test_a_read_only_installation_runs_with_a_temporary_cache_and_one_warning(installed, tmp_path, module):
     found = run(installed, tmp_path, "-m", module, "--help")
     assert found.returncode == 0 and "usage" in found.stdout
