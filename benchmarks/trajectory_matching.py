@@ -129,8 +129,8 @@ def plain_training(case: Case, recipe: Recipe) -> None:
 
 def first_order(case: Case, rounds: int, recipe: Recipe) -> dict[str, float]:
     """Processor seconds of a step of an expert or an evaluation network, medians of rounds in alternation: the plain
-    loop, and `empirical.training.train`, which is what makes experts and evaluates, eager and compiled. Augmentation,
-    the same for all, is left out.
+    loop, and `empirical.training.sgd.train`, which is what makes experts and evaluates, eager and compiled.
+    Augmentation, the same for all, is left out.
     """
 
     def ours(compiled: bool) -> Callable[[], None]:

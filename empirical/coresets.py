@@ -5,7 +5,7 @@
     forgetting   most often forgotten while a network trains on the whole split (Toneva et al., 2019)
 
 Each is an object that is called with (data set, images a class, generator) and returns a `SyntheticSet` of
-the chosen images; other repetitions are other generators.
+the chosen images; other repetitions are other generators. Their names are given in `empirical.experiment.coresets`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ cross-architecture table.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ import tyro
 
 from empirical import networks, synthetic
 from empirical.data.datasets import Dataset, load_recorded
+from empirical.data.errors import UnknownDataset
 from empirical.data.preprocessing import Normalisation
 from empirical.data.whitening import Whitening
 from empirical.evaluation.protocol import CROSS_ARCHITECTURE, Evaluation, Protocol, evaluate
@@ -89,6 +91,21 @@ class Plan:
     seed: int
 
 
+@contextmanager
+def _recorded_name(run: Path, kind: type[ValueError] = ValueError) -> Iterator[None]:
+    """Of a name that a set records and nothing registers: say that a file of the user's own may bring it.
+
+    Raises:
+        ValueError: the same error, if it is of that kind.
+
+    """
+    try:
+        yield
+    except kind as error:
+        error.args = (f"{error}; {run} records it: if a file of your own registers it, give that with --plugin",)
+        raise
+
+
 def plan(stored: SyntheticSet, options: Options) -> Plan:
     """From the stored recipe and the options.
 
@@ -101,7 +118,8 @@ def plan(stored: SyntheticSet, options: Options) -> Plan:
         network, judged = stored.recipe["network"], dict(stored.recipe["evaluation"])
         own = NetworkChoice(network["name"], network["variant"])
         count, seed = judged.pop("networks"), judged.pop("seed")
-        protocol = Protocol(**judged)
+        with _recorded_name(options.run):
+            protocol = Protocol(**judged)
     except (KeyError, TypeError) as error:
         raise BadSyntheticSet(f"{options.run}: the recipe does not say how to evaluate ({error})") from error
     if options.count is not None and options.count < 1:
@@ -116,10 +134,10 @@ def plan(stored: SyntheticSet, options: Options) -> Plan:
     names = tuple(dict.fromkeys(asked))
     for name in names:
         networks.variants(name)  # an unknown one is refused before any work
+    choices = tuple(own if name == own.name else NetworkChoice(name) for name in names or (own.name,))
     if not names:
-        choices: tuple[NetworkChoice, ...] = (own,)
-    else:
-        choices = tuple(own if name == own.name else NetworkChoice(name) for name in names)
+        with _recorded_name(options.run):
+            networks.variants(own.name)
     return Plan(
         choices,
         protocol,
@@ -138,9 +156,9 @@ def matching_dataset(stored: SyntheticSet, options: Options) -> Dataset:
     described: dict[str, Any] = stored.recipe.get("data", {})
     if "name" not in described:
         raise BadSyntheticSet(f"{options.run}: the recipe names no data set")
-    dataset = load_recorded(
-        described, data_root=options.data_root, download=options.download, device=device_named(options.device)
-    )
+    device = device_named(options.device)
+    with _recorded_name(options.run, UnknownDataset):
+        dataset = load_recorded(described, data_root=options.data_root, download=options.download, device=device)
     if dataset.fingerprint != described["fingerprint"]:
         raise BadSyntheticSet(
             f"{dataset.source}: not the data of the run: fingerprint {dataset.fingerprint[:12]}, "

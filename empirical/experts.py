@@ -23,12 +23,13 @@ from empirical.experiment.experts import (
     expert_recipe,
     whitened,
 )
-from empirical.experiment.families import names, nearest, unread
+from empirical.experiment.families import names, unread
 from empirical.experiment.resolve import resolve, with_preset
 from empirical.networks.choice import NetworkChoice
 from empirical.runtime.checkpoint import Lock
 from empirical.runtime.devices import device_named
 from empirical.runtime.heap import keep_freed_memory
+from empirical.runtime.registry import unknown
 from empirical.settings.roles import COUNT, Bounds, check_number, flag
 from empirical.settings.settings import NETWORK_VARIANT, Settings, narrowed
 from empirical.trajectory_matching.expert_training import (
@@ -128,7 +129,7 @@ def _method(options: Options) -> str:
     if options.method is None:
         return next(name for name in names("trajectory") if expert_kind(name) == (options.kind or "sgd"))
     if options.method not in names("trajectory"):
-        raise nearest("method", options.method, names("trajectory"))
+        raise unknown("method", options.method, names("trajectory"))
     kind = expert_kind(options.method)
     if options.kind not in (None, kind):
         raise ValueError(f"experts of {options.method} are of kind {kind}, not {options.kind}: leave one of both out")

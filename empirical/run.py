@@ -52,7 +52,7 @@ from shared.records.decoding import CONFIG, SUMMARY
 from shared.records.records import read, write_config, write_summary
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command, leave, refuse_folder, when_stopped
-from shared.terminal.plugins import load_plugins, refuse_unloaded
+from shared.terminal.plugins import load_plugins, places, refuse_unloaded
 from shared.terminal.printing import Plain
 from shared.terminal.progress import EpochCounter, Reporter, duration
 
@@ -96,7 +96,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         # What was typed stays; the second reading puts it over the preset's values.
         defaults = with_preset(first, first.preset if "preset" in typed else None)
     settings = _read(arguments, replace(defaults, plugin=()))  # what may be typed several times is added up
-    settings = replace(settings, plugin=tuple(file.resolve() for file in settings.plugin))
+    settings = replace(settings, plugin=places(settings.plugin))
     for told in unread(arguments, [settings]):
         print(f"note: {told}", file=sys.stderr)
     return settings

@@ -99,11 +99,18 @@ def command(name: str) -> Callable[[type[Made]], type[Made]]:
 
 def _register(entry: Entry) -> None:
     there = _registered.get(entry.name) or _own().get(entry.name)
-    if there is not None and there.module != entry.module:
-        raise ValueError(f"two figures are called {entry.name!r}: in {there.module} and in {entry.module}")
+    if there is not None and (there.module != entry.module or _other(there.made, entry.made)):
+        raise ValueError(
+            f"two figures are called {entry.name!r}: in {there.module} and in {entry.module}; give one another name"
+        )
     if entry.name in groups() or entry.group in entries():
         raise ValueError(f"{entry.module}: a group and a figure must not have the same name ({entry.name!r})")
     _registered[entry.name] = entry
+
+
+def _other(one: Any, two: Any) -> bool:
+    """Whether two functions or classes of a module are different ones, and not one that was imported twice."""
+    return one is not None and one.__qualname__ != two.__qualname__
 
 
 def entries() -> dict[str, Entry]:
@@ -165,7 +172,10 @@ def _own() -> dict[str, Entry]:
         text = path.read_text(encoding="utf-8")
         if re.search(r"^@(\w+\.)?(figure|command)\(", text, re.MULTILINE):
             module = ".".join((root.name, *path.relative_to(root).with_suffix("").parts))
-            found |= {entry.name: entry for entry in _entries_in(ast.parse(text), module)}
+            for entry in _entries_in(ast.parse(text), module):
+                if entry.name in found:
+                    raise ValueError(f"two figures are called {entry.name!r}: in {found[entry.name].module}, {module}")
+                found[entry.name] = entry
     return found
 
 

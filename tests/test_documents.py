@@ -64,3 +64,17 @@ def test_every_package_says_that_it_is_typed_and_the_wheel_carries_its_data():
         data = {p for p in root.rglob("*") if p.suffix in (".toml", ".csv", ".typed")}
         assert root / "py.typed" in data
         assert data <= inside
+
+
+def test_every_dotted_name_in_a_docstring_is_somewhere():
+    """The longest part of it that is a module holds the rest as a word."""
+    pattern = r"`((?:theory|empirical|shared|figures|benchmarks)(?:\.\w+)+)`"
+    found = {n for p in (*PACKAGES, "benchmarks", "examples") for f in (ROOT / p).rglob("*.py")
+             for n in re.findall(pattern, f.read_text(encoding="utf-8"))}  # fmt: skip
+    assert len(found) > 40
+    for name in sorted(found):
+        parts = name.split(".")
+        k = next(k for k in range(len(parts), 0, -1) if is_module(".".join(parts[:k])))
+        place = ROOT.joinpath(*parts[:k])
+        source = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
+        assert not parts[k:] or re.search(rf"\b{parts[k]}\b", source.read_text(encoding="utf-8")), name

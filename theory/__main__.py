@@ -177,9 +177,8 @@ class Curve:
             print_table(rows)
 
     def _draw(self, solutions: dict[str, Solution]) -> None:
-        from matplotlib.figure import (
-            Figure,
-        )  # drawn without a display, and only this command pays for the import
+        # drawn without a display, and only this command pays for the import
+        from matplotlib.figure import Figure
 
         figure = Figure(figsize=(5.0, 3.6), layout="constrained")
         axes = figure.add_subplot()

@@ -63,7 +63,7 @@ class Ensemble:
         scoring: crossed, test or train.
         count: networks; crossed needs an even number.
         network: registered name; `variant` its width, norm and so on.
-        epochs, learning_rate, batch: of `empirical.training.halved` (SGD, momentum 0.9, weight decay 5e-4).
+        epochs, learning_rate, batch: of `empirical.training.sgd.halved` (SGD, momentum 0.9, weight decay 5e-4).
         samples: most scored images a class, drawn at random; None: all.
         seed: of networks, order of training, halves and drawn samples.
 

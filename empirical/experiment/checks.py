@@ -6,7 +6,8 @@ import math
 
 from empirical.data.augmentation import parse_strategy
 from empirical.evaluation.protocol import named_augmentation
-from empirical.experiment.families import method_named, names, nearest
+from empirical.experiment.families import method_named, names
+from empirical.runtime.registry import unknown
 from empirical.settings.roles import check_number, flag, numbered
 from empirical.settings.settings import Settings
 
@@ -21,7 +22,7 @@ def check(settings: Settings) -> None:
     method = method_named(settings.method)
     for name, value, role in numbered(settings):
         if role.choices and value is not None and value not in role.choices:
-            raise nearest(flag(name)[2:], str(value), role.choices)
+            raise unknown(flag(name)[2:], str(value), role.choices)
     for name, value, role in numbered(settings):
         if role.bounds is not None and value is not None:
             check_number(name, value, role.bounds)
@@ -39,6 +40,9 @@ def check(settings: Settings) -> None:
         )
     if settings.hard_threshold is not None and settings.sdc_reduction == "per_sample":
         raise ValueError("--hard-threshold does not go with --sdc-reduction per_sample")
+    if settings.initialisation == "selected" and "distilled" in method.tags and "learned labels" not in method.tags:
+        takers = ", ".join(names("learned labels"))
+        raise ValueError(f"--initialisation selected needs --method {takers}: others take noise or real")
     method.family.check(method, settings)
     if settings.augmentation is not None:
         parse_strategy(settings.augmentation)

@@ -8,7 +8,6 @@ own methods when it is imported; a user's file registers others by the same call
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,18 +17,12 @@ from empirical.data.datasets import Dataset
 from empirical.distillation.together import Outcome
 from empirical.experiment.experiment import Experiment
 from empirical.networks.cost import Cost
+from empirical.runtime.registry import unknown
 from empirical.settings.presets import coefficient, presets
 from empirical.settings.roles import Role, flag, numbered, typed_flags
 from empirical.settings.settings import Resolved, Settings
 from empirical.synthetic.synthetic_set import SyntheticSet
 from shared.records.roles import OTHER, Roles
-
-
-def nearest(what: str, name: str, choices: Iterable[str]) -> ValueError:
-    """The error for a name that is none of the choices."""
-    known = list(choices)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
-    return ValueError(f"unknown {what} {name!r}; the nearest is {near!r}, all are: {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -169,7 +162,10 @@ def register(method: Method) -> Method:
     """
     known = _METHODS.get(method.name)
     if known is not None and known != method:
-        raise ValueError(f"a method named {method.name!r} is registered already: {known.summary or known.family.name}")
+        raise ValueError(
+            f"a method named {method.name!r} is registered already ({known.summary or known.family.name}): "
+            "give yours another name"
+        )
     if not method.name or any(c.isspace() or c in "-/," for c in method.name):
         raise ValueError(f"a method's name is one word without '-', '/' or ',', not {method.name!r}")
     _METHODS[method.name] = method
@@ -194,7 +190,7 @@ def method_named(name: str) -> Method:
 
     """
     if name not in _METHODS:
-        raise nearest("method", name, _METHODS)
+        raise unknown("method", name, _METHODS)
     return _METHODS[name]
 
 

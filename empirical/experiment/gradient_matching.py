@@ -89,11 +89,8 @@ class GradientMatchingFamily(Family):
         return frozenset({"contrastive"}) if _row(method).contrastive else frozenset()
 
     def check(self, method: Method, settings: Settings) -> None:
-        """Loop lengths that no table has, and a start that only experts can choose."""
+        """Loop lengths that no table has, and a threshold out of range."""
         loop_lengths(_row(method).contrastive, settings.ipc, settings.matching_steps, settings.network_epochs)
-        if settings.initialisation == "selected":
-            takers = ", ".join(families.names("learned labels"))
-            raise ValueError(f"--initialisation selected needs --method {takers}: others take noise or real")
         if settings.hard_threshold is not None:
             HardThreshold(settings.hard_threshold)
 

@@ -54,12 +54,6 @@ class OwnFamily(Family):
     tags = frozenset({"set", "distilled", "gradient", "contrastive"})
     resolved = GradientMatchingSettings
 
-    def check(self, method: Method, settings: Settings) -> None:
-        """A start that only experts can choose."""
-        if settings.initialisation == "selected":
-            takers = ", ".join(families.names("learned labels"))
-            raise ValueError(f"--initialisation selected needs --method {takers}: others take noise or real")
-
     def resolve(self, method: Method, settings: Settings, dataset: Dataset) -> dict[str, Any]:
         """As the row says, and one update a network."""
         own = _own(method)

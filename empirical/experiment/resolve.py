@@ -11,7 +11,8 @@ from empirical.data.augmentation import parse_strategy
 from empirical.data.datasets import Dataset
 from empirical.evaluation.protocol import CONDENSATION, published_protocol
 from empirical.experiment.checks import check
-from empirical.experiment.families import method_named, nearest
+from empirical.experiment.families import method_named
+from empirical.runtime.registry import unknown
 from empirical.settings.presets import presets, table_name, usual_coefficient
 from empirical.settings.settings import PUBLISHED, Resolved, Settings
 
@@ -28,7 +29,7 @@ def with_preset(settings: Settings, preset: str | None) -> Settings:
     small = spec is not None and spec.name == registry.DEFAULT
     name = preset or ("laptop" if small else "published")
     if name not in presets():
-        raise nearest("preset", name, presets())
+        raise unknown("preset", name, presets())
     method = method_named(settings.method)
     values = method.family.preset(method, settings, name)
     own_width = networks.variants(settings.network).get("width")

@@ -98,12 +98,8 @@ class TrajectoryMatchingFamily(Family):
         return published_lambda(method.name, dataset, ipc)
 
     def check(self, method: Method, settings: Settings) -> None:
-        """Numbers out of range, and what needs gradients of single real images or hard labels."""
+        """What needs gradients of single real images or hard labels."""
         own = _row(method)
-        if settings.initialisation == "selected" and own.labels != "learned":
-            takers = ", ".join(families.names("learned labels"))
-            raise ValueError(f"--initialisation selected needs --method {takers}: others take noise or real")
-        settings.trajectory.check()
         if settings.hard_threshold is not None or settings.sdc_reduction == "per_sample":
             raise ValueError("--hard-threshold and --sdc-reduction per_sample need gradient matching, not trajectories")
         if settings.trajectory.teacher_label and own.labels == "learned":

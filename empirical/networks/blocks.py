@@ -1,10 +1,11 @@
 """Pieces that the networks share: activations, norms, poolings, and the arithmetic of map sizes."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from torch import nn
+
+from empirical.runtime.registry import unknown
 
 T = TypeVar("T")
 Map = tuple[int, int]
@@ -19,8 +20,7 @@ def choose(what: str, choices: Mapping[str, T], name: str) -> T:
     """
     if name in choices:
         return choices[name]
-    near = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.0)[0]
-    raise ValueError(f"unknown {what} {name!r}; the nearest is {near!r}, all are: {', '.join(choices)}")
+    raise unknown(what, name, choices)
 
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {

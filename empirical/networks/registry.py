@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from empirical.networks.initialisation import initialise
 from empirical.runtime.memory import refuse_too_large
-from empirical.runtime.registry import Registry
+from empirical.runtime.registry import Registry, unknown
 
 Shape = tuple[int, int, int]
 
@@ -66,8 +66,7 @@ def names() -> list[str]:
 def _factory(name: str) -> Factory:
     factory = _factories.find(name)
     if factory is None:
-        near = _factories.nearest(name)
-        raise ValueError(f"unknown network {name!r}; the nearest is {near!r}, all are: {', '.join(names())}")
+        raise unknown("network", name, names())
     return factory
 
 

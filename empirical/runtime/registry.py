@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,19 @@ _SEPARATORS = re.compile(r"[-_ ]")
 def key(name: str) -> str:
     """What of a name is compared."""
     return _SEPARATORS.sub("", name.lower())
+
+
+def unknown(what: str, name: str, choices: Iterable[str]) -> ValueError:
+    """The error for a name that is none of the choices: the nearest one, and all."""
+    known = list(choices)
+    near = _nearest(name, known, 0.0)
+    return ValueError(f"unknown {what} {name!r}; the nearest is {near!r}, all are: {', '.join(known)}")
+
+
+def _nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
+    keys = {key(choice): choice for choice in known}
+    near = difflib.get_close_matches(key(name), list(keys), n=1, cutoff=cutoff)
+    return keys[near[0]] if near else None
 
 
 class Registry(dict[str, T]):
@@ -73,9 +87,7 @@ class Registry(dict[str, T]):
 
     def nearest(self, name: str, cutoff: float = 0.0) -> str | None:
         """The registered name most like it; None if none is as like as `cutoff` in [0, 1]."""
-        keys = {key(known): known for known in self}
-        near = difflib.get_close_matches(key(name), list(keys), n=1, cutoff=cutoff)
-        return keys[near[0]] if near else None
+        return _nearest(name, self, cutoff)
 
 
 def _origin(maker: Any) -> object:

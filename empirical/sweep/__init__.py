@@ -2,5 +2,5 @@
 
 `python -m empirical.sweep` is the command. `cells` says what there is to run, `ledger` what has been run (and writes
 the compact CSV that comparisons read), `work` runs a group of cells, `launch` spreads groups over processes or a
-cluster, `forecast` says what it will cost, and `experts` which experts are missing.
+cluster, `forecast` says what it will cost, and `missing_experts` which experts are missing.
 """

@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
-from empirical.experiment.families import method_named, nearest
+from empirical.experiment.families import method_named
 from empirical.experiment.help import description
 from empirical.experiment.resolve import with_preset
+from empirical.runtime.registry import unknown
 from empirical.settings.roles import roles
 from empirical.settings.settings import PUBLISHED, Settings
 from shared.terminal.arguments import read_arguments
-from shared.terminal.plugins import load_plugins
+from shared.terminal.plugins import load_plugins, places
 
 Coefficient = float | Literal["published"]
 AXES = ("methods", "datasets", "ipcs", "lambdas", "seeds")
@@ -138,7 +139,7 @@ def blocks_of(axes: Axes) -> list[Block]:
     if axes.sweep is None:
         return [Block(**typed)]
     if axes.sweep not in named():
-        raise nearest("sweep", axes.sweep, named())
+        raise unknown("sweep", axes.sweep, named())
     blocks = []
     for block in named()[axes.sweep]["blocks"]:
         values = {name: tuple(block[name]) for name in AXES}
@@ -196,6 +197,7 @@ class Request:
 
 def _settings(common: Any, start: Settings) -> Settings:
     values = {f.name: getattr(common, f.name) for f in fields(COMMON)}
+    values["plugin"] = places(values["plugin"])
     return replace(start, **values, repetitions=1, compare=False)
 
 

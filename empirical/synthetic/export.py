@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from empirical.synthetic.synthetic_set import SyntheticSet
+from empirical.synthetic.synthetic_set import SyntheticSet, as_path
 from shared.terminal.atomic import write_atomically
 
 _CELL = 64
@@ -25,7 +25,7 @@ def export(synthetic: SyntheticSet, path: str | Path) -> Path:
         ValueError: another ending.
 
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     writers = {".npz": to_npz, ".pt": to_pt, ".png": to_picture, "": to_png_folder}
     if path.suffix not in writers:
         raise ValueError(
@@ -74,7 +74,7 @@ def to_png_folder(synthetic: SyntheticSet, folder: str | Path) -> Path:
 
     The class number comes first and is padded, so that alphabetical order is the order of labels.
     """
-    folder = Path(folder).expanduser()
+    folder = as_path(folder)
     digits = len(str(synthetic.classes - 1))
     for index, (picture, label) in enumerate(
         zip(_pictures(synthetic), synthetic.hard_labels.tolist(), strict=True)

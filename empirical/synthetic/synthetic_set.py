@@ -226,7 +226,7 @@ def save(
         The file.
 
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     path = path if path.suffix == ".safetensors" else path / FILE
     content = {**synthetic.recipe, **(recipe or {})}
     pixels = synthetic.pixels
@@ -270,6 +270,11 @@ def _in_order(encoded: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + encoded[8 + length :]
 
 
+def as_path(place: str | Path) -> Path:
+    """A place on disk; `~` is expanded in text, while a `Path` is as it is meant (`./~x` has become `~x` there)."""
+    return Path(place).expanduser() if isinstance(place, str) and place.startswith("~") else Path(place)
+
+
 def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
     """The set in a file, or in a run's folder.
 
@@ -278,7 +283,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
         BadSyntheticSet: not a synthetic set, of another schema, or not as it was written.
 
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no synthetic set {path}")

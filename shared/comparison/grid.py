@@ -47,6 +47,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.records.metric_names import RANDOM, WHOLE
 from shared.records.roles import GRADIENT, OTHER, TRAJECTORY, family_of
 from shared.terminal.atomic import write_atomically
 
@@ -69,7 +70,6 @@ NORMS = {"mediator_gradn_start", "mediator_gradn"}
 COLUMNS = (*REQUIRED, "family", *ACCURACIES[1:], *PER_RUN, "diverged", "architecture")
 FAMILIES = (GRADIENT, TRAJECTORY, OTHER)
 """What a grid can say that its method matches; methods that choose real images match nothing, `OTHER` here."""
-RANDOM, WHOLE = "random", "whole"
 LARGEST = 2**53
 """Whole numbers of a grid are read as floats, which hold none beyond."""
 

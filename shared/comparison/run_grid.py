@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.comparison.grid import NORMS, RANDOM, WHOLE, BadGrid, Measurement, family_in_grid
+from shared.comparison.grid import NORMS, BadGrid, Measurement, family_in_grid
 from shared.records import metric_names as metric
 from shared.records.decoding import CONFIG, damaged
 from shared.records.evaluation_points import CHOSEN, LAST, MAXIMUM, evaluation_points
@@ -131,7 +131,7 @@ def _beside(recorded: Recorded) -> list[Measurement]:
     """Of the random subsets and the whole training set that the run was compared with."""
     found = []
     results = (recorded.run.summary or {}).get("results", {})
-    for name in (RANDOM, WHOLE):
+    for name in (metric.RANDOM, metric.WHOLE):
         for k, accuracies in enumerate(results.get(name, {}).get("accuracies", [])):
             labels = _Labels(name, 0.0, int(recorded.run.settings["seed"]) + k)
             found += _measured(recorded, labels, {"accuracy": accuracies}, {})
@@ -159,7 +159,7 @@ def _row(
     own = labels.method == recorded.cell[1].lower()
     return Measurement(
         labels.method, recorded.cell[0], int(recorded.run.config["data"]["classes"]),
-        0 if labels.method == WHOLE else int(settings["ipc"]), labels.coefficient, labels.seed, network, values,
+        0 if labels.method == metric.WHOLE else int(settings["ipc"]), labels.coefficient, labels.seed, network, values,
         family=family_in_grid(recorded.family) if own else "", diverged=diverged, architecture=_architecture(settings),
     )  # fmt: skip
 

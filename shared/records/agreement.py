@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.records import metric_names as metric
 from shared.records.records import plain
 from shared.records.roles import Roles, Settings, earlier_roles
 
@@ -23,7 +24,7 @@ def cell_of(settings: Settings) -> Cell:
 
     """
     method = str(settings["method"])
-    return str(settings["dataset"]), method, 0 if method == "whole" else int(settings["ipc"])
+    return str(settings["dataset"]), method, 0 if method == metric.WHOLE else int(settings["ipc"])
 
 
 def disagreement(

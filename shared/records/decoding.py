@@ -149,7 +149,7 @@ def _summary(content: Mapping[str, Any]) -> None:
                     raise _Wrong(f"results.{name}.accuracies is {_short(result['accuracies'])}, must be lists")
                 for accuracies in result["accuracies"]:
                     _accuracies(accuracies, f"results.{name}.accuracies")
-            elif name in ("random", "whole"):
+            elif name in (metric.RANDOM, metric.WHOLE):
                 raise _Wrong(f"results.{name} is {_short(result)}, must be an object with accuracies")
 
 

@@ -53,6 +53,9 @@ UNTRAINED, TRAINED = "random", "trained"
 """Kinds of networks of a probe."""
 NORM_AT_FIXED_SNAPSHOTS = "norm_at_fixed_snapshots"
 
+RANDOM, WHOLE = "random", "whole"
+"""What is judged beside a distilled set: random images, and the whole training set, which has no images a class."""
+
 TEST, VALIDATION = "test", "validation"
 """Images that an evaluation point is judged on."""
 

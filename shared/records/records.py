@@ -1,8 +1,7 @@
 """Run records on disk: one folder a run, plain JSON, read back without any of the code that wrote it.
 
-    config.json      settings, what they are for (`shared.records.roles`), seeds, versions, git revision, device: what
-    it takes
-                     to repeat the run
+    config.json      settings, what they are for (`shared.records.roles`), seeds, versions, git revision, device:
+                     what it takes to repeat the run
     metrics.jsonl    one object a line, each with its `step`, flushed as it is written
     summary.json     the results, written at the end
     failure.json     instead of a summary: why there is none (of runs in a sweep)

@@ -90,10 +90,9 @@ def typed_path(text: str, name: str = "the path") -> Path:
     if not text:
         raise ValueError(f"{name} is empty: name a file or folder, or `.` for the one that you are in")
     try:
-        path = Path(text).expanduser() if text.startswith("~") else Path(text)
+        return Path(text).expanduser() if text.startswith("~") else Path(text)
     except RuntimeError as error:
         raise ValueError(f"{name} is {text}, but there is no such user; ./{text} is a file of that name") from error
-    return path.absolute() if str(path).startswith("~") else path  # `./~x`, which nobody is to expand later
 
 
 def check_seed(seed: int, flag: str = "--seed") -> None:

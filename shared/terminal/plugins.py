@@ -39,6 +39,11 @@ def named_plugins(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return [Path(name).expanduser().resolve() for name in found.plugin], rest
 
 
+def places(files: Iterable[Path]) -> tuple[Path, ...]:
+    """Each file once and by its whole path, so that a record names it whatever folder its reader is in."""
+    return tuple(dict.fromkeys(file.expanduser().resolve() for file in files))
+
+
 def load_plugins(arguments: Sequence[str] = ()) -> None:
     """Imports the plugins that a command line names, those of the parent process, and installed ones.
 

@@ -18,9 +18,11 @@ import pytest
 import torch
 
 import empirical
-from empirical import evaluate, run
+from empirical import evaluate, networks, run
+from empirical.data.augmentation import OPERATIONS
 from empirical.data.datasets import load
-from empirical.experiment import families, gradient_matching, trajectory_matching
+from empirical.data.registry import SPECS
+from empirical.experiment import families, gradient_matching, register_method, trajectory_matching
 from empirical.experiment.families import recorded_roles, unread
 from empirical.experiment.resolve import resolve, with_preset
 from empirical.gradient_matching.matching_loss import GradientMatchingLoss, MatchingLoss
@@ -148,6 +150,53 @@ def test_a_record_never_loads_a_file_by_itself(tmp_path: Path, capsys: pytest.Ca
     plugins.os.environ.pop(plugins.VARIABLE)
     assert run.main(["--resume", "--out", str(tmp_path / "r")]) == 2
     assert "method_of_your_own.py: give it again" in capsys.readouterr().err
+
+
+def test_a_plugin_is_recorded_once_by_its_whole_path_and_given_again_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.py").write_text(METHOD.read_text(encoding="utf-8").replace('"means"', '"centres"'))
+    monkeypatch.chdir(tmp_path / "own")
+    command = ["--plugin", "mine.py", "--plugin", "./mine.py", "--method", "centres", *TINY, "--no-compare"]
+    assert run.main([*command, "--out", "r"]) == 0
+    assert read(tmp_path / "own" / "r").settings["plugin"] == [str((tmp_path / "own" / "mine.py").resolve())]
+    monkeypatch.chdir(tmp_path)
+    assert run.main(["--plugin", "own/mine.py", "--resume", "--out", "own/r"]) == 0
+    assert len(read(tmp_path / "own" / "r").settings["plugin"]) == 1
+
+
+NAMED = {
+    "network": ("linear", lambda: networks.registry._factories),
+    "data set": ("stripes", lambda: SPECS),
+    "augmentation": ("invert", lambda: OPERATIONS),
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_a_set_made_with_a_plugin_is_judged_with_it_or_the_cure_is_named(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--plugin", str(DATA), "--dataset", "stripes", "--network", "linear", "--augmentation", "invert"]
+    assert run.main([*command, *SHORT, "--no-compare", "--out", str(tmp_path / "r")]) == 0
+    name, registry = NAMED[what]
+    monkeypatch.delitem(registry(), name)
+    monkeypatch.delenv(plugins.VARIABLE)
+    capsys.readouterr()
+    assert evaluate.main([str(tmp_path / "r")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"unknown {what} '{name}'" in error and "give that with --plugin" in error
+
+
+@pytest.mark.parametrize(("typed", "near"), [("DSA", "dsa"), ("Mtt", "mtt"), ("herdin", "herding")])
+def test_a_method_in_other_letters_hears_the_nearest(typed: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--method", typed, "--dry-run"]) == 2
+    assert f"the nearest is '{near}'" in capsys.readouterr().err
+
+
+def test_a_method_name_that_is_taken_is_refused_with_a_cure() -> None:
+    with pytest.raises(ValueError, match=r"registered already.*: give yours another name"):
+        register_method("dsa")(lambda experiment: None)  # type: ignore[arg-type,return-value]
 
 
 def test_a_gradient_matching_method_is_one_row(tmp_path: Path) -> None:

@@ -69,6 +69,17 @@ def test_a_figure_of_a_plugin_is_listed_drawn_and_of_its_group(plugin, tmp_path,
         assert f"wrote {tmp_path / name / 'one.txt'}, {tmp_path / name / 'two.txt'}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["figure", "command"])
+def test_a_name_that_one_file_gives_twice_is_refused(plugin, capsys, kind):
+    plugin.write_text(
+        "from figures.registry import command, figure\n\n"
+        "@figure('twice')\ndef one(desk):\n    ...\n\n"
+        f"@{kind}('twice')\n{'def two(desk):' if kind == 'figure' else 'class Two:'}\n    ...\n"
+    )
+    assert main(["--plugin", str(plugin), "--list"]) == 2
+    assert "two figures are called 'twice'" in capsys.readouterr().err
+
+
 def test_a_command_of_a_plugin_has_flags_of_its_own(plugin, capsys):
     assert main(["--plugin", str(plugin), "mine-command", "--word", "yes"]) == 0
     assert capsys.readouterr().out == "yes\n"

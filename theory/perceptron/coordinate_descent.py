@@ -7,7 +7,7 @@ coordinate at a time, with w = Z^T lam kept up to date,
 
 which is Gauss-Seidel at omega = 1 (Hsieh et al., "A dual coordinate descent method for large-scale linear
 SVM", ICML 2008) and successive over-relaxation above. It needs far too many sweeps to *solve* a problem
-with nearly D support vectors, but a few dozen find most of them, and the active set (`_active_set.py`) only
+with nearly D support vectors, but a few dozen find most of them, and the active set (`active_set.py`) only
 has to put the rest right. So single precision does.
 
 Measured at D = 200, alpha = 2 (random data): 30 sweeps at omega = 1 leave 15 rows to correct, at omega =

@@ -13,8 +13,8 @@ bounds the angle to the true solution, by arccos(1 - delta), about sqrt(2 delta)
 angle of only 1.4e-3, which is why this solver finds the exact set of support vectors and stops at nothing
 above 1e-10.
 
-Three steps: a guess of the support vectors (`_coordinate_descent.py`), the exact walk from there
-(`_active_set.py`), iterative refinement on the final face. A few hundred microseconds to a few milliseconds
+Three steps: a guess of the support vectors (`coordinate_descent.py`), the exact walk from there
+(`active_set.py`), iterative refinement on the final face. A few hundred microseconds to a few milliseconds
 at D = 200; `python -m benchmarks.theory_simulation` measures it against general solvers.
 """
 
