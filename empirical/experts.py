@@ -29,6 +29,7 @@ from empirical.networks.choice import NetworkChoice
 from empirical.runtime.checkpoint import Lock
 from empirical.runtime.devices import device_named
 from empirical.runtime.heap import keep_freed_memory
+from empirical.runtime.places import refuse_place
 from empirical.runtime.registry import unknown
 from empirical.settings.roles import COUNT, Bounds, check_number, flag
 from empirical.settings.settings import NETWORK_VARIANT, Settings, narrowed
@@ -42,7 +43,7 @@ from empirical.trajectory_matching.expert_training import (
     train_experts,
 )
 from shared.terminal.arguments import read_arguments
-from shared.terminal.command import command, leave, refuse_folder
+from shared.terminal.command import command, leave
 from shared.terminal.plugins import load_plugins
 from shared.terminal.printing import Plain
 from shared.terminal.progress import duration
@@ -172,7 +173,7 @@ def execute(options: Options, console: Console) -> None:
     network = networks.build(choice.name, dataset.shape, dataset.classes, **choice.variant).to(dataset.device)
     described = whitened(dataset, fitted=False) if zca else dataset
     folder = options.out or expert_folder(described, choice, recipe)
-    refuse_folder(folder)
+    refuse_place(folder)
     missing = len(missing_experts(folder, count, identity(described, choice, recipe), epochs, options.seed))
     work = flop(dataset, network, recipe, missing, epochs)
     size = 4 * (epochs + 1) * sum(p.numel() for p in network.parameters()) * missing

@@ -44,6 +44,7 @@ from empirical.experiment.whole import WHOLE
 from empirical.runtime.checkpoint import Lock
 from empirical.runtime.devices import device_named
 from empirical.runtime.heap import keep_freed_memory
+from empirical.runtime.places import refuse_place
 from empirical.runtime.seeds import generator
 from empirical.settings.presets import presets
 from empirical.settings.roles import typed_flags
@@ -51,7 +52,7 @@ from empirical.settings.settings import PUBLISHED, Resolved, Settings
 from shared.records.decoding import CONFIG, SUMMARY
 from shared.records.records import read, write_config, write_summary
 from shared.terminal.arguments import read_arguments
-from shared.terminal.command import command, leave, refuse_folder, when_stopped
+from shared.terminal.command import command, leave, when_stopped
 from shared.terminal.plugins import load_plugins, places, refuse_unloaded
 from shared.terminal.printing import Plain
 from shared.terminal.progress import EpochCounter, Reporter, duration
@@ -144,7 +145,7 @@ def _taken_folder(settings: Settings) -> Path:
 
 
 def _refuse_used(folder: Path, settings: Settings) -> None:
-    refuse_folder(folder)
+    refuse_place(folder)
     if settings.resume:
         return
     if (folder / TYPED).exists() or (folder / CONFIG).exists():

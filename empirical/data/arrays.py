@@ -67,7 +67,8 @@ def _odd_labels(labels: NDArray[Any]) -> str:
 def class_count(pair: Pair, expected: int | None, where: str, why: str = "") -> int:
     """Number of classes, after the checks that need both splits.
 
-    Every class must have a training image, both splits one image shape, and no label may reach the count.
+    There are two classes or more, each with a training image, both splits have one image shape, and no label may reach
+    the count.
 
     Args:
         pair: both splits.
@@ -86,6 +87,8 @@ def class_count(pair: Pair, expected: int | None, where: str, why: str = "") -> 
         # the smallest number that is missing, without counting up to the largest label
         absent = next(i for i, label in enumerate([*present, -1]) if i != label)
         raise CorruptData(f"{where}: {_odd_labels(train.labels)}; no training image of class {absent}")
+    if expected is None and count < 2:
+        raise CorruptData(f"{where}: all labels are {present[0]}; a data set has at least 2 classes")
     for name, split in (("train", train), ("test", test)):
         if split.labels.max() >= count:
             worst = split.labels.max()

@@ -16,7 +16,8 @@ from empirical.runtime.threads import tell_of_other_threads
 from empirical.settings.identity import identity
 from empirical.synthetic.export import to_picture
 from empirical.synthetic.synthetic_set import SyntheticSet
-from shared.records.records import write_config
+from shared.records import metric_names as metric
+from shared.records.records import recorded_rows, write_config
 
 
 def _write_config(experiment: Experiment) -> None:
@@ -41,6 +42,7 @@ def make(experiment: Experiment) -> SyntheticSet | None:
 
     Raises:
         Diverged: the last finite set is stored all the same.
+        ValueError: a hard threshold that kept no real image at any step; no set is stored.
 
     """
     _write_config(experiment)
@@ -50,6 +52,7 @@ def make(experiment: Experiment) -> SyntheticSet | None:
         store(experiment, failure.synthetic, diverged=str(failure))
         raise
     if made is not None:
+        _refuse_nothing_kept(experiment)
         store(experiment, made)
     return made
 
@@ -61,7 +64,7 @@ def make_together(experiments: Sequence[Experiment]) -> list[Outcome]:
         For each the set, or why it diverged (the last finite set is stored then).
 
     Raises:
-        ValueError: they differ in more, or their method shares nothing.
+        ValueError: they differ in more, their method shares nothing, or a hard threshold kept no real image.
 
     """
     first = experiments[0]
@@ -80,8 +83,27 @@ def make_together(experiments: Sequence[Experiment]) -> list[Outcome]:
         if isinstance(outcome, Diverged):
             store(experiment, outcome.synthetic, diverged=str(outcome))
         else:
+            _refuse_nothing_kept(experiment)
             store(experiment, outcome)
     return outcomes
+
+
+def _refuse_nothing_kept(experiment: Experiment) -> None:
+    """A set that was matched with nothing is its start: the record of all steps, a resumed run's too, says so.
+
+    Raises:
+        ValueError: the hard threshold kept no real image at any step.
+
+    """
+    limit = experiment.settings.hard_threshold
+    if limit is None:
+        return
+    shares = [row[metric.KEPT] for row in recorded_rows(experiment.folder) if metric.KEPT in row]
+    if shares and not any(shares):
+        raise ValueError(
+            f"--hard-threshold {limit:g} kept no real image at any of the {len(shares)} steps, so nothing was matched "
+            "and the images are those of the start: give a larger one"
+        )
 
 
 def store(experiment: Experiment, made: SyntheticSet, diverged: str | None = None) -> None:

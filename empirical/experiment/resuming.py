@@ -12,10 +12,11 @@ from empirical.evaluation.protocol import Evaluation
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of
 from empirical.settings.identity import JUDGED, identity
-from empirical.settings.settings import Resolved, Settings
+from empirical.settings.settings import Distilled, Resolved, Settings
 from empirical.settings.trajectory import TrajectorySettings
-from shared.records.decoding import SUMMARY
-from shared.records.records import plain, read, write_json
+from shared.records import metric_names as metric
+from shared.records.decoding import METRICS, SUMMARY
+from shared.records.records import plain, read, recorded_rows, write_json
 
 TYPED = "settings.json"
 """What was typed, with the preset's values: what `--resume` starts from; and what it resolved to."""
@@ -104,10 +105,11 @@ def refuse_other(folder: Path, resolved: Resolved, dataset: Dataset, typed: Sett
 def finished(experiment: Experiment) -> dict[str, Evaluation] | None:
     """The evaluations of a set that a resumed run had finished before; None: still to be made, or judged otherwise.
 
-    A summary alone proves nothing: the set that it is of must be there.
+    A summary alone proves nothing: the set that it is of must be there, and the record of every step.
 
     Raises:
         BadSyntheticSet, BadRecord: what is there is damaged.
+        ValueError: the record lacks steps.
 
     """
     folder = experiment.folder
@@ -115,7 +117,27 @@ def finished(experiment: Experiment) -> dict[str, Evaluation] | None:
         return None
     synthetic.load(folder)
     earlier = read(experiment.folder)
+    _refuse_lost_steps(experiment)
     if any(earlier.settings.get(name) != plain(getattr(experiment.settings, name)) for name in JUDGED):
         return None
     found = (earlier.summary or {}).get("evaluations", {})
     return {name: Evaluation(e["network"], tuple(e["accuracies"])) for name, e in found.items()} or None
+
+
+def _refuse_lost_steps(experiment: Experiment) -> None:
+    """What is drawn and compared comes from the record: a finished run whose record has gaps is not passed over.
+
+    Raises:
+        ValueError: naming the first step that is missing.
+
+    """
+    settings, folder = experiment.settings, experiment.folder
+    if not isinstance(settings, Distilled):
+        return
+    updates: int = getattr(settings, "updates", settings.iterations)
+    recorded = {row["step"] for row in recorded_rows(folder) if metric.LOSS in row}
+    if missing := sorted(set(range(updates)) - recorded):
+        raise ValueError(
+            f"{folder / METRICS} lacks step {missing[0]}, and {len(missing) - 1} more of the {updates} of a finished "
+            "run: put back a copy of it, or make the run again in another folder"
+        )

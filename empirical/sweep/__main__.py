@@ -25,14 +25,15 @@ from empirical.distillation.loop import Diverged
 from empirical.experiment.families import family_of, unread
 from empirical.runtime.checkpoint import FolderInUse
 from empirical.runtime.devices import device_named
+from empirical.runtime.places import refuse_place
 from empirical.sweep import ledger
 from empirical.sweep.cells import Cell, expand, groups
 from empirical.sweep.forecast import forecast_table
 from empirical.sweep.launch import Local, launcher_of
 from empirical.sweep.missing_experts import missing_of, refuse_long
-from empirical.sweep.options import Request, blocks_of, parse
+from empirical.sweep.options import Request, blocks_of, parse, unread_by_launcher
 from empirical.sweep.work import data_of
-from shared.terminal.command import command, leave, refuse_folder
+from shared.terminal.command import command, leave
 from shared.terminal.printing import Plain
 from shared.terminal.progress import Reporter
 
@@ -68,10 +69,10 @@ def execute(request: Request, console: Console) -> int:
     """Plans, and shows or runs; returns the exit status."""
     axes, common, root = request.axes, request.common, request.root
     device_named(common.device)
-    refuse_folder(root)
+    refuse_place(root)
     cells = planned(request)
     ledger.refuse_other_settings(root, cells)
-    for told in unread(request.arguments, [cell.settings for cell in cells]):
+    for told in (*unread(request.arguments, [c.settings for c in cells]), *unread_by_launcher(request)):
         print(f"note: {told}", file=sys.stderr)
     if axes.status:
         _show(request, cells, console)

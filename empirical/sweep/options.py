@@ -17,7 +17,7 @@ from empirical.experiment.families import method_named
 from empirical.experiment.help import description
 from empirical.experiment.resolve import with_preset
 from empirical.runtime.registry import unknown
-from empirical.settings.roles import roles
+from empirical.settings.roles import COUNT, Bounds, check_number, flag, roles, typed_flags
 from empirical.settings.settings import PUBLISHED, Settings
 from shared.terminal.arguments import read_arguments
 from shared.terminal.plugins import load_plugins, places
@@ -238,9 +238,31 @@ def parse(arguments: Sequence[str]) -> Request:
             raise ValueError(f"--{name.replace('_', '-')} is at most {most}, not {value}")
     if axes.threads < 1 or (axes.workers is not None and axes.workers < 1):
         raise ValueError("--workers and --threads are at least 1")
-    if axes.slurm_hours <= 0 or axes.slurm_memory <= 0 or axes.slurm_gpus < 0:
+    if axes.slurm_gpus < 0:
         raise ValueError("--slurm-hours and --slurm-memory are above 0, --slurm-gpus at least 0")
+    for name in ("slurm_hours", "slurm_memory"):
+        check_number(name, getattr(axes, name), Bounds(above=0.0, most=COUNT))
     return Request(axes, tuple(arguments))
 
 
-__all__ = ["PUBLISHED", "Axes", "Block", "Request", "blocks_of", "named", "parse"]
+_ON_CLUSTER: Mapping[str, tuple[str, ...]] = {
+    "detach": ("slurm", "submitit-local"),
+    "slurm_hours": ("slurm", "submitit-local"),
+    "slurm_memory": ("slurm", "submitit-local"),
+    "slurm_gpus": ("slurm",),
+    "slurm_partition": ("slurm",),
+}
+"""Flag -> the launchers that read it."""
+
+
+def unread_by_launcher(request: Request) -> list[str]:
+    """What was typed for a launcher that is not the one chosen, a sentence each."""
+    given = typed_flags(request.arguments)
+    return [
+        f"{flag(name)} has no effect with --launcher {request.axes.launcher}: it is read by {' and '.join(readers)}"
+        for name, readers in _ON_CLUSTER.items()
+        if name in given and request.axes.launcher not in readers
+    ]
+
+
+__all__ = ["PUBLISHED", "Axes", "Block", "Request", "blocks_of", "named", "parse", "unread_by_launcher"]

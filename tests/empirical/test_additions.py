@@ -30,6 +30,8 @@ from empirical.settings.identity import identity
 from empirical.settings.roles import roles, setting
 from empirical.settings.settings import Settings
 from empirical.sweep import __main__ as sweep
+from empirical.sweep import options as sweep_options
+from empirical.sweep.options import unread_by_launcher
 from shared.records.records import read
 from shared.terminal import plugins
 
@@ -288,6 +290,29 @@ def test_a_flag_without_what_it_needs_is_told(flag: str, without: Settings, give
     (told,) = unread([flag, "1"], [without])
     assert told.startswith(f"{flag} has no effect without ")
     assert unread([flag, "1"], [given]) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "launcher", "told"),
+    [
+        (["--slurm-partition", "gpu"], "local", 1),
+        (["--slurm-hours=3", "--slurm-memory", "2", "--slurm-gpus", "0", "--detach"], "local", 4),
+        (["--slurm-gpus", "2"], "submitit-local", 1),
+        (["--slurm-hours", "3", "--detach"], "submitit-local", 0),
+        (["--slurm-partition", "gpu", "--slurm-gpus", "2"], "slurm", 0),
+    ],
+)
+def test_a_flag_of_another_launcher_is_told(flags: list[str], launcher: str, told: int) -> None:
+    said = unread_by_launcher(sweep_options.parse([*flags, "--launcher", launcher]))
+    assert len(said) == told
+    assert all(f"has no effect with --launcher {launcher}" in line for line in said)
+
+
+@pytest.mark.parametrize("flag", ["--slurm-hours", "--slurm-memory"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300", "0", "-1"])
+def test_what_a_job_asks_for_is_a_number_in_range(flag: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{flag} is a finite number above 0"):
+        sweep_options.parse([f"{flag}={value}"])
 
 
 def test_what_is_read_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,3 +125,13 @@ def test_experts_are_told_what_they_do_not_read(
     flags = ["--rho", "0.02", "--alpha", "0.1", "--width", "4", "--count", "1", "--dry-run"]
     assert experts.main(["--kind", kind, *flags, "--out", str(tmp_path / "e")]) == 0
     assert capsys.readouterr().err.count("is read by ftd, datm, not by mtt") == told
+
+
+@pytest.mark.parametrize("name", ["\udcff", "a/\udce9/b"])
+@pytest.mark.parametrize("command", [run.main, experts.main, sweep.main], ids=["run", "experts", "sweep"])
+def test_a_folder_that_no_tensors_can_be_written_to_is_refused_before_the_work(
+    command: Callable[[list[str]], int], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["--quiet", "--out", str(tmp_path / name)]) == 2
+    assert "not text in UTF-8, as safetensors needs; name another with --out" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

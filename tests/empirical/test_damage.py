@@ -259,6 +259,22 @@ def test_a_damaged_set_is_not_taken_for_a_finished_run(finished: Path, capsys: p
     assert run.main(["--quiet", "--resume", "--out", str(finished)]) == 0
 
 
+@pytest.mark.parametrize("kept", [None, 0, 1, 2])
+def test_a_finished_run_whose_record_lost_steps_is_not_passed_over(
+    finished: Path, capsys: pytest.CaptureFixture[str], kept: int | None
+) -> None:
+    metrics = finished / "metrics.jsonl"
+    lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+    if kept is None:
+        metrics.unlink()
+    else:
+        metrics.write_text("".join(lines[:kept]), encoding="utf-8")
+    assert run.main(["--quiet", "--resume", "--out", str(finished)]) == 2
+    assert f"metrics.jsonl lacks step {kept or 0}" in capsys.readouterr().err
+    metrics.write_text("".join(lines), encoding="utf-8")
+    assert run.main(["--quiet", "--resume", "--out", str(finished)]) == 0
+
+
 @pytest.mark.parametrize(
     "content", ["{}", '{"settings": {}}', '{"identity": {}}', "[]", "", '{"settings": 3, "identity": 4}']
 )

@@ -49,6 +49,15 @@ def test_odd_labels_are_one_sentence(tmp_path: Path, case: str, capsys: pytest.C
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("count", [1, 12])
+def test_one_class_is_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int) -> None:
+    write_pair(tmp_path / "mine", np.zeros(count, int))
+    assert run.main(["--dataset", str(tmp_path / "mine"), "--out", str(tmp_path / "out")]) == 3
+    error = capsys.readouterr().err
+    assert "mine_train.npz" in error and "all labels are 0; a data set has at least 2 classes" in error
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int32, np.uint64, ">i4"])
 def test_integers_of_every_type_are_labels(tmp_path: Path, dtype: object) -> None:
     write_pair(tmp_path / "mine", np.tile(np.arange(3), 4).astype(dtype))

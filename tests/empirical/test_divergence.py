@@ -146,3 +146,23 @@ def test_the_hard_threshold_does_not_drop_what_a_diverged_network_says() -> None
         next(network.parameters()).fill_(NAN)
     kept = HardThreshold(1e6).keep(network, torch.randn(3, 2, 1, 8, 8), torch.arange(3), None, 1)
     assert float(kept.share) == 1.0
+
+
+@pytest.mark.parametrize("more", [[], ["--method", "dsac"], ["--iterations", "2", "--sdc", "0.1"]], ids=" ".join)
+def test_a_threshold_that_keeps_no_real_image_at_any_step_makes_no_set(
+    tmp_path: Path, experts: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    command = [*arguments("dc", tmp_path / "run", experts), *more, "--hard-threshold", "1e-30"]
+    assert run.main(command) == 2
+    assert "--hard-threshold 1e-30 kept no real image" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "synthetic.safetensors").exists()
+    assert run.main([*command, "--resume"]) == 2
+    assert "kept no real image" in capsys.readouterr().err
+
+
+def test_a_sweep_has_no_accuracy_of_a_threshold_that_keeps_nothing(tmp_path: Path) -> None:
+    command = arguments("dc", tmp_path, tmp_path / "experts")[2:-2]
+    axes = ["--methods", "dc", "--lambdas", "0", "0.1", "--ipcs", "1", "--workers", "1", "--out", str(tmp_path / "s")]
+    tiny = [a for a in command if a != "--no-compare"]
+    assert sweep.main([*axes, *tiny, "--hard-threshold", "1e-30"]) == 4
+    assert not list((tmp_path / "s" / "cells").glob("*/summary.json"))
