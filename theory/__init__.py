@@ -23,13 +23,22 @@ if TYPE_CHECKING:
     from theory.judges import published
     from theory.perceptron.max_margin import MaxMargin, NotCertified, NotSeparable, max_margin
     from theory.saddle_point.kept import Density, Samples, Tilt, Weight, Window
-    from theory.saddle_point.order_parameters import Solution, solve
+    from theory.saddle_point.order_parameters import Solution
     from theory.simulation.finite_size import Extrapolation, extrapolate, simulate_two_sizes
     from theory.simulation.simulate import Simulation, simulate
+    from theory.solver import solve
+    from theory.synthesis.laws import Atoms
+    from theory.synthesis.noise import CommonDirection, Independent, Lengths, LowRank, Matched
 
 __all__ = [
+    "Atoms",
+    "CommonDirection",
     "Density",
     "Extrapolation",
+    "Independent",
+    "Lengths",
+    "LowRank",
+    "Matched",
     "MaxMargin",
     "NotCertified",
     "NotConverged",
@@ -56,9 +65,12 @@ _NAMES = {
     "errors": ("NotConverged",),
     "perceptron.max_margin": ("MaxMargin", "NotCertified", "NotSeparable", "max_margin"),
     "saddle_point.kept": ("Density", "Samples", "Tilt", "Weight", "Window"),
-    "saddle_point.order_parameters": ("Solution", "solve"),
+    "saddle_point.order_parameters": ("Solution",),
     "simulation.finite_size": ("Extrapolation", "extrapolate", "simulate_two_sizes"),
     "simulation.simulate": ("Simulation", "simulate"),
+    "solver": ("solve",),
+    "synthesis.laws": ("Atoms",),
+    "synthesis.noise": ("CommonDirection", "Independent", "Lengths", "LowRank", "Matched"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

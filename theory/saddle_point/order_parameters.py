@@ -52,6 +52,10 @@ class Solution:
         support: support vectors per dimension, alpha E_kept[Phi].
         identity: alpha {kappa' q^2 E[Psi_1] + E[Phi]}, equal to one at a solution although no equation says so.
         local_exponent: -d log(test_error) / d log(alpha) at fixed rule.
+        beta_prime: [..., K], what the columns of correlated noise add to the field; None for independent noise.
+
+    Measured `theory.Atoms` have no probe (rho is NaN); their S_prime is the length of the student's signal outside the
+    teacher.
     """
 
     alpha: Any
@@ -71,6 +75,7 @@ class Solution:
     support: Any
     identity: Any
     local_exponent: Any
+    beta_prime: Any = None
 
     @property
     def one_minus_R(self) -> Any:
@@ -122,7 +127,9 @@ def solve(
     *,
     raise_on_failure: bool = True,
 ) -> Solution:
-    """Solve the saddle point; `alpha`, `fraction` and `theta` broadcast against each other.
+    """Solve the saddle point of independent samples; `alpha`, `fraction` and `theta` broadcast against each other.
+
+    `theory.solve` is this, and takes correlated noise besides.
 
     Args:
         alpha: KEPT samples per dimension, P / D > 0 (not the pool's).
