@@ -69,6 +69,7 @@ def simulate_two_sizes(
     seed: int = 0,
     *,
     margin: str = "unsigned",
+    noise: Any = None,
     workers: int | None = None,
     progress: bool | Report | None = None,
 ) -> Extrapolation:
@@ -78,7 +79,7 @@ def simulate_two_sizes(
     """
     settings: dict[str, Any] = {
         "fraction": fraction, "keep": keep, "theta": theta, "trials": trials, "seed": seed, "margin": margin,
-        "workers": workers, "progress": progress,
+        "noise": noise, "workers": workers, "progress": progress,
     }  # fmt: skip
     small = simulate(alpha, dimension=dimension, **settings)
     large = simulate(small.alpha, dimension=2 * dimension, **settings)

@@ -26,6 +26,7 @@ from theory._threads import Flag, working
 from theory.perceptron.blas import single_blas_thread
 from theory.perceptron.max_margin import compile_kernels, max_margin
 from theory.saddle_point.kept import Ranked, Rule, check_margin, make_rule
+from theory.simulation.drawing import correlated, identity
 from theory.simulation.sampling import (
     LARGEST,
     PlaneLaw,
@@ -35,6 +36,7 @@ from theory.simulation.sampling import (
     pool_size,
     sample_count,
 )
+from theory.synthesis.noise import Noise, make_noise
 from theory.vocabulary import brief
 
 OBSERVABLES = ("test_error", "R", "rho", "kappa")
@@ -108,6 +110,7 @@ class _Point:
     dimension: int
     law: PlaneLaw
     key: tuple[int, ...]
+    noise: Noise | None = None
 
     @property
     def cost(self) -> float:
@@ -125,6 +128,7 @@ def simulate(
     seed: int = 0,
     *,
     margin: str = "unsigned",
+    noise: Any = None,
     workers: int | None = None,
     progress: bool | Report | None = None,
 ) -> Simulation:
@@ -143,6 +147,8 @@ def simulate(
         seed: of all randomness; the same settings and seed give the same numbers, whatever else is in the
             call.
         margin: "unsigned" (|J.x|, the published convention) or "signed" (y J.x).
+        noise: covariance of the samples outside the plane of teacher and probe (`theory.Matched` and others, as in
+            `theory.solve`); None: independent samples.
         workers: threads; by default one for every processor this process may use.
         progress: True for a display with a time estimate on stderr, None for one on a terminal only, False
             for none, or a function that is called with (done, total) units of work.
@@ -155,7 +161,8 @@ def simulate(
     grid = _broadcast(alpha, fraction, theta, keep)
     if grid.size * trials > MOST_TRIALS:
         raise ValueError(f"{grid.size} points of {trials} trials are more than {MOST_TRIALS:g} trials in one call")
-    points = [_point(float(a), float(f), k, float(t) + 0.0, dimension, margin) for a, f, t, k in grid]
+    covariance = None if noise is None else make_noise(noise)
+    points = [_point(float(a), float(f), k, float(t) + 0.0, dimension, margin, covariance) for a, f, t, k in grid]
     values = np.empty((len(points), trials, len(OBSERVABLES)))
     _run(points, values, seed, workers, progress)
 
@@ -225,14 +232,18 @@ def _as_objects(keep: Any) -> NDArray[Any]:
     return single
 
 
-def _point(alpha: float, fraction: float, keep: str | Rule, theta: float, dimension: int, margin: str) -> _Point:
+def _point(
+    alpha: float, fraction: float, keep: str | Rule, theta: float, dimension: int, margin: str, noise: Noise | None
+) -> _Point:
     check_point(alpha, fraction, theta, dimension)
     rule = make_rule(keep, fraction)
     count = sample_count(alpha, dimension)
     kept = count / pool_size(count, rule.fraction) if isinstance(rule, Ranked) else 1.0
     settings = f"{count} {dimension} {theta!r} {margin} ".encode() + _identity(rule, theta, margin)
+    if noise is not None:
+        settings += identity(noise, count, dimension)
     key = tuple(int(word) for word in np.frombuffer(hashlib.sha256(settings).digest(), "<u4"))
-    return _Point(count, kept, theta, dimension, plane_law(rule, count, theta, margin), key)
+    return _Point(count, kept, theta, dimension, plane_law(rule, count, theta, margin), key, noise)
 
 
 def _identity(rule: Rule, theta: float, margin: str) -> bytes:
@@ -272,6 +283,8 @@ def _trials(point: _Point, numbers: range, seed: int, out: Array, stop: Flag) ->
         rng = np.random.Generator(np.random.SFC64(sequence))
         kept = draw_in_plane_law(rng, point.law, point.count, point.dimension, point.theta)
         try:
+            if point.noise is not None:
+                kept = correlated(rng, kept, point.noise)
             student = max_margin(kept.X, kept.y)
         except Exception as error:
             error.add_note(
