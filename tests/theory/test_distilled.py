@@ -161,7 +161,7 @@ def by_hand(alpha, labels, seed=0, D=20):
         probe - (probe @ teacher) * teacher
     )
     y = np.where(X @ teacher >= 0.0, 1.0, -1.0) if labels == "teacher" else rng.choice([-1.0, 1.0], len(X))
-    return Distillation(alpha, dimension=D, steps=0), Distilled(X, y, X, teacher, probe, np.zeros(0), 0.0)
+    return Distillation(alpha, dimension=D, steps=0), Distilled(X, y, X, teacher, probe, np.zeros(0), 0.0, probe[None])
 
 
 @pytest.mark.parametrize("alpha", [3.0, 5.0, 8.0])

@@ -1,7 +1,9 @@
 """Where synthetic points depart from selected samples: margins along a probe, the tilt they amount to, and the rest.
 
 Selected samples are independent and isotropic outside the plane of teacher and probe, whatever was selected; learnt
-points need not be. Margins are those of points rescaled to |s| = sqrt(D), where samples of the model lie.
+points need not be. `signed_margins` are those of points rescaled to |s| = sqrt(D), where samples of the model lie; the
+margins along the teacher, lengths and moments of `Departure` are those of the points as they are, which is what the
+theory of synthesis takes (`theory.synthesis.moments`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from scipy.special import log_ndtr
 
 from shared.measures.perceptron import gradient_factor
 from theory.saddle_point.kept import Tilt
+from theory.synthesis.moments import moments
 
 Array = NDArray[np.float64]
 
@@ -32,6 +35,11 @@ class Departure:
         overlap: mean (v_i.v_j)^2 over pairs, times D - 2, minus 1: points crowd into fewer directions.
         overlap_z: the same over its standard deviation for isotropic samples.
         dimensions: participation ratio of the points' covariance over that of isotropic samples of the same number.
+        teacher_margins: [M], U = y x.T, not rescaled.
+        lengths: [M], of the points outside the teacher, over sqrt(D - 1).
+        s1: length of the mean of y x outside the teacher over that of independent points; below 1 noise is cancelled,
+            above 1 a direction is shared.
+        gram: [3, 3], Gram matrix of the noise combined by {1, U, mean h} (see `theory.synthesis.moments.Moments`).
     """
 
     common: float
@@ -39,10 +47,18 @@ class Departure:
     overlap: float
     overlap_z: float
     dimensions: float
+    teacher_margins: Array
+    lengths: Array
+    s1: float
+    gram: Array
 
 
-def departure(points: Array, labels: Array, teacher: Array, probe: Array) -> Departure:
+def departure(
+    points: Array, labels: Array, teacher: Array, probe: Array, ensemble: Array | None = None
+) -> Departure:
     """Measure it for points [M, D], labels [M], unit vectors teacher and probe [D].
+
+    `ensemble` [K, D]: probes w = beta J whose mean h is the third column of the Gram matrix; the probe by default.
 
     Raises:
         ValueError: fewer than 2 points or 3 dimensions, or a point that is not finite or lies in the plane of both.
@@ -54,6 +70,7 @@ def departure(points: Array, labels: Array, teacher: Array, probe: Array) -> Dep
     lengths = np.linalg.norm(rest, axis=1, keepdims=True)
     if not np.all(lengths > 0.0) or not np.all(np.isfinite(lengths)):
         raise ValueError(f"point {int(np.argmin(lengths > 0.0))} is not finite, or has no part outside the plane")
+    measured = moments(points, labels, teacher, probe if ensemble is None else ensemble)
     v = labels[:, None] * rest / lengths
     M, n = len(points), points.shape[1] - 2
     cosines = (v @ v.T)[np.triu_indices(M, 1)]
@@ -64,7 +81,7 @@ def departure(points: Array, labels: Array, teacher: Array, probe: Array) -> Dep
     squares = (M + 2.0 * float(np.sum(cosines**2))) / M**2
     return Departure(
         common, common * math.sqrt(n * pairs), overlap, overlap / overlap_deviation,
-        (1.0 / squares) / (M * n / (M + n - 1.0)),
+        (1.0 / squares) / (M * n / (M + n - 1.0)), measured.signal[:, 0], measured.lengths, measured.s1, measured.gram,
     )  # fmt: skip
 
 

@@ -101,6 +101,7 @@ class Distilled:
         start: [M, D], the real samples from which the points started.
         losses: [steps].
         pull: mean over steps of the norm of the correction's gradient over that of the distance.
+        ensemble: [K, D], matching's probes w = beta J.
     """
 
     points: Array
@@ -110,6 +111,7 @@ class Distilled:
     probe: Array
     losses: Array
     pull: float
+    ensemble: Array
 
 
 def distil(settings: Distillation) -> Distilled:
@@ -148,4 +150,4 @@ def distil(settings: Distillation) -> Distilled:
                     f"{settings.seed}, rate {settings.rate:g} diverged at step {step + 1}: lower rate or coefficient"
                 )
     pull = float(pulls.mean()) if settings.steps else 0.0
-    return Distilled(points, labels, start, teacher, held_out, losses, pull)
+    return Distilled(points, labels, start, teacher, held_out, losses, pull, ensemble)

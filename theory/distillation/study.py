@@ -3,14 +3,14 @@
 The theory replaces "synthesised" by "selected": training on distilled points is described as training on samples whose
 margin along the probe has another density. Here a teacher labels a real set, M = alpha D free points are learnt by
 gradient matching (`theory.distillation.matching`) with and without the correction, a max-margin perceptron is trained
-on them, and its error is laid beside
+on them, and its error is laid beside two theories of selection,
 
-    (a) the theory at the margins that the points really have along the probe (`theory.saddle_point.kept.Samples`),
-    (b) the theory at the tilted density with the same mean difficulty h: maximum entropy, nothing else fitted.
+    (a) samples selected at the margins of the points, rescaled to |s| = sqrt(D), along the probe or along the teacher,
+    (b) samples selected by the tilt of the same mean difficulty h: maximum entropy, nothing else fitted,
 
-Where they differ, synthesis is no selection; how far the points are from isotropic and independent in the complement of
-teacher and probe is measured (`theory.distillation.departure`), and how long they are. `theory.distillation.learning`
-learns the points.
+and theories of synthesis (A) to (D) at the points as they are (`theory.distillation.learnt`). (a) fails because margins
+along a held-out probe do not fix those along the teacher once points are learnt (see `theory.distillation.departure`).
+`theory.distillation.learning` learns the points.
 
 `python -m theory.distilled --out FOLDER` runs a grid of alpha and lambda, resumes what is there, prints a table.
 """
@@ -36,16 +36,23 @@ from shared.terminal.printing import Plain, Sheet
 from shared.terminal.progress import Report, reporting
 from theory.distillation.departure import departure, signed_margins, tilt_of_mean
 from theory.distillation.learning import Distillation, Distilled, distil
+from theory.distillation.learnt import theories
 from theory.errors import ImpossibleMargin, NotConverged
 from theory.perceptron.blas import single_blas_thread
 from theory.perceptron.max_margin import NotCertified, NotSeparable, max_margin
 from theory.saddle_point.kept import Rule, Samples, Tilt
 from theory.saddle_point.order_parameters import solve
 from theory.simulation.simulate import overlaps
+from theory.synthesis.moments import moments
 from theory.vocabulary import brief
 
 Array = NDArray[np.float64]
-THEORIES = ("theory_probe", "theory_teacher", "theory_tilted")
+SELECTION = ("theory_probe", "theory_teacher", "theory_tilted")
+SYNTHESIS = ("theory_a", "theory_b", "theory_c", "theory_d")
+THEORIES = (*SELECTION, *SYNTHESIS)
+GRAM = ("gram_11", "gram_1u", "gram_1h", "gram_uu", "gram_uh", "gram_hh")
+# What an earlier version did not measure: its rows are kept, and measured again when they are asked for.
+LATER = (*SYNTHESIS, *GRAM, "s1", "teacher_margin", "teacher_margin_sd", "noise_length")
 MOST_CELLS = 100_000
 
 
@@ -58,17 +65,21 @@ class Measured:
         start_error: of the one on the real samples from which the points started.
         theta: angle of the held-out probe, radians.
         mislabelled: share of points on the wrong side of the teacher.
-        theory_probe, theory_teacher, theory_tilted: NaN where there is no student to lay beside them.
-        theory_probe, theory_teacher: theory at the realised margins along the held-out probe (at its angle) and along
-            the teacher (a perfect probe; mislabelled points left out). NaN where the model has no such margins.
-        tau: tilt with the realised mean h along the held-out probe. theory_tilted: theory at that tilt.
+        theory_probe, theory_teacher: theory of selection at the realised margins along the held-out probe (at its
+            angle) and along the teacher (a perfect probe; mislabelled points left out). NaN where the model has no such
+            margins.
+        tau: tilt with the realised mean h along the held-out probe. theory_tilted: theory of selection at that tilt.
+        theory_a, theory_b, theory_c, theory_d: theory of synthesis (A) to (D), see `theory.distillation.learnt`. No
+            theory has a number where there is no student to lay beside it.
         mean_h, start_h: mean difficulty along the held-out probe, and that of the start.
         mean_margin: mean margin along the held-out probe.
         length: mean |s| / sqrt(D).
         moved: mean |s - start| / sqrt(D).
         pull: relative pull of the correction, mean over steps.
         loss: mean of the last tenth of steps.
-        common, common_z, overlap, overlap_z, dimensions: see `theory.distillation.departure.Departure`.
+        common, common_z, overlap, overlap_z, dimensions, s1: see `theory.distillation.departure.Departure`.
+        teacher_margin, teacher_margin_sd, noise_length: mean and spread of U = y x.T, mean length outside the teacher.
+        gram_11, gram_1u, gram_1h, gram_uu, gram_uh, gram_hh: entries of the Gram matrix of {1, U, mean h}.
     """
 
     test_error: float
@@ -79,6 +90,10 @@ class Measured:
     theory_teacher: float
     tau: float
     theory_tilted: float
+    theory_a: float
+    theory_b: float
+    theory_c: float
+    theory_d: float
     mean_h: float
     start_h: float
     mean_margin: float
@@ -91,6 +106,16 @@ class Measured:
     overlap: float
     overlap_z: float
     dimensions: float
+    s1: float
+    teacher_margin: float
+    teacher_margin_sd: float
+    noise_length: float
+    gram_11: float
+    gram_1u: float
+    gram_1h: float
+    gram_uu: float
+    gram_uh: float
+    gram_hh: float
 
 
 def _student_error(points: Array, labels: Array, teacher: Array) -> float:
@@ -122,21 +147,22 @@ def measure(settings: Distillation, made: Distilled) -> Measured:
     )
     tau = tilt_of_mean(h, theta, settings.beta)
     error = _student_error(made.points, y, T)
-    theories = dict.fromkeys(THEORIES, math.nan)
+    found = dict.fromkeys(THEORIES, math.nan)
     if math.isfinite(error):
-        theories["theory_probe"] = _theory(settings.alpha, Samples(along), theta)
+        found["theory_probe"] = _theory(settings.alpha, Samples(along), theta)
         if right.any():
-            theories["theory_teacher"] = _theory(settings.alpha, Samples(along_teacher[right]), 0.0)
+            found["theory_teacher"] = _theory(settings.alpha, Samples(along_teacher[right]), 0.0)
         if math.isfinite(tau):
-            theories["theory_tilted"] = _theory(settings.alpha, Tilt(tau, settings.beta, True), theta)
-    apart = departure(made.points, y, T, J)
+            found["theory_tilted"] = _theory(settings.alpha, Tilt(tau, settings.beta, True), theta)
+        found |= zip(SYNTHESIS, theories(moments(made.points, y, T, made.ensemble)), strict=True)
+    apart = departure(made.points, y, T, J, made.ensemble)
     last = made.losses[-max(1, settings.steps // 10) :]
     return Measured(
         test_error=error,
         start_error=_student_error(made.start, y, T),
         theta=theta,
         mislabelled=float(1.0 - right.mean()),
-        **theories,
+        **found,
         tau=tau,
         mean_h=h,
         start_h=start_h,
@@ -145,7 +171,11 @@ def measure(settings: Distillation, made: Distilled) -> Measured:
         moved=float(np.linalg.norm(made.points - made.start, axis=1).mean() / math.sqrt(D)),
         pull=made.pull,
         loss=float(last.mean()) if last.size else math.nan,
-        **asdict(apart),
+        **{name: getattr(apart, name) for name in ("common", "common_z", "overlap", "overlap_z", "dimensions", "s1")},
+        teacher_margin=float(apart.teacher_margins.mean()),
+        teacher_margin_sd=float(apart.teacher_margins.std()),
+        noise_length=float(apart.lengths.mean()),
+        **dict(zip(GRAM, apart.gram[np.triu_indices(3)].tolist(), strict=True)),
     )
 
 
@@ -168,7 +198,7 @@ def study(
     with single_blas_thread():
         for one in settings:
             key = _key(asdict(one))
-            if key not in kept:
+            if key not in kept or not kept[key].keys() >= set(LATER):
                 numbers = asdict(measure(one, distil(one)))
                 clean = {k: (v if math.isfinite(v) else None) for k, v in numbers.items()}
                 kept[key] = asdict(one) | clean
@@ -199,13 +229,18 @@ def _stored(path: Path) -> Iterator[dict[str, Any]]:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}, line {number}, is no record of this program: name another --out") from error
         if row["test_error"] is None:  # an earlier version kept theories of sets that have no student
-            row |= dict.fromkeys(THEORIES)
+            row |= dict.fromkeys(SELECTION)
         yield row
 
 
 def _check_results(row: dict[str, Any]) -> None:
-    """ValueError or KeyError unless every result is there, a finite number or null, and errors lie in [0, 1]."""
+    """ValueError or KeyError unless every result is there, a finite number or null, and errors lie in [0, 1].
+
+    What an earlier version did not measure may be missing.
+    """
     for field in fields(Measured):
+        if field.name in LATER and field.name not in row:
+            continue
         value = row[field.name]
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         if value is not None and not (number and (field.name not in ERRORS or 0.0 <= value <= 1.0)):
@@ -263,9 +298,11 @@ class Study:
         with reporting(True, f"distilling {len(settings)} sets") as report:
             rows = study(settings, self.out, report)
         columns = {
-            "test_error": "error", "start_error": "start", "theory_probe": "theory (a)", "theory_tilted": "theory (b)",
-            "theory_teacher": "by teacher", "mean_h": "mean h", "tau": "tau", "pull": "pull", "length": "length",
-            "common": "common", "overlap": "overlap",
+            "test_error": "error", "start_error": "start", "theory_a": "(A) U, l", "theory_b": "(B) + s1",
+            "theory_c": "(C) {1, U}", "theory_d": "(D) {1, U, h}", "theory_probe": "selected by probe",
+            "theory_teacher": "by teacher", "theory_tilted": "by tilt", "teacher_margin": "mean U",
+            "teacher_margin_sd": "sd U", "noise_length": "l", "s1": "s1", "mean_h": "mean h", "tau": "tau",
+            "pull": "pull", "overlap": "overlap",
         }  # fmt: skip
         table = Sheet(("alpha", "lambda", *columns.values()), names=2, lines=False)
         for a in self.alpha:

@@ -114,7 +114,11 @@ def _inner_edges(c: float, b: float, tau: float, short: float, cut: float, edges
             continue
         if hi < 0.0:
             longest = min(longest, 9.0 / (1.0 + abs(hi)))
-        pieces = min(math.ceil((right - left) / longest), edges.size - 2 - n)
+        # Compared as numbers first: a solution that has run away must not overrun the edges.
+        wanted, room = (right - left) / longest if longest > 0.0 else math.inf, edges.size - 2 - n
+        if room < 1:
+            break
+        pieces = room if not wanted < room else max(math.ceil(wanted), 1)
         for k in range(1, pieces + 1):
             edges[n + k] = left + (right - left) * k / pieces
         n += pieces
@@ -209,7 +213,7 @@ def lay(
     Gauss-Legendre rule of a panel.
     """
     rho, tau = R * cos + S * sin, S * cos - R * sin
-    tan = sin / cos if cos > 1e-12 else 1e12
+    tan = sin / max(cos, 1e-300)
     if sin == 0.0:
         tau = 0.0
         tan = 0.0

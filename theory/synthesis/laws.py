@@ -105,7 +105,9 @@ class Law:
         """Masses [n] and rows v [1 + d + K, n] for use near y."""
         if self.atoms is not None:
             return self.atoms
-        x = unlogged(np.minimum(y, 700.0), self.logs)
+        bounded = y.copy()
+        bounded[: self.logs] = np.minimum(y[: self.logs], 200.0)
+        x = unlogged(bounded, self.logs)
         S = float(x[2]) if self.d == 2 else 0.0
         return self.laid(float(x[0]), float(x[1]), S, x[1 + self.d :], alpha, coarse)[:2]
 
