@@ -229,7 +229,7 @@ def _stored(path: Path) -> Iterator[dict[str, Any]]:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}, line {number}, is no record of this program: name another --out") from error
         if row["test_error"] is None:  # an earlier version kept theories of sets that have no student
-            row |= dict.fromkeys(SELECTION)
+            row |= dict.fromkeys(name for name in THEORIES if name in row)
         yield row
 
 
