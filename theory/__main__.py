@@ -1,4 +1,4 @@
-"""`python -m theory solve | curve | simulate | crossover`. Angles in degrees here, in radians in Python."""
+"""`python -m theory solve | curve | simulate | crossover | synthesis`. Angles in degrees here, in radians in Python."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tyro
 
 from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.command import command, leave, refuse_file
+from theory.distillation.command import Synthesis
 from theory.output import as_csv, print_json, print_table, write
 from theory.vocabulary import KEEP_NAMES, MOST_POINTS, brief, nearest
 
@@ -321,6 +322,7 @@ Command = (
     | Annotated[Curve, tyro.conf.subcommand("curve")]
     | Annotated[Simulate, tyro.conf.subcommand("simulate")]
     | Annotated[Crossover, tyro.conf.subcommand("crossover")]
+    | Annotated[Synthesis, tyro.conf.subcommand("synthesis")]
 )
 
 

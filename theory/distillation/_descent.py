@@ -14,9 +14,9 @@ from theory._compiled import compiled
 from theory.perceptron.blas import REASSOCIATE
 
 SQUARED, COSINE = 0, 1
-# A coordinate that moves by more than this for a unit of noise in one step: descent is chaotic.  Orderly descents stay
-# below 2, one perfect probe at the cosine distance passes 100 within a few steps.
-EXPLODED = 50.0
+# Mean size of the response of a coordinate to a unit of noise in one step, beyond which descent is chaotic.  Orderly
+# descents stay below 0.5; one perfect probe at the cosine distance passes 2 within ten steps.
+EXPLODED = 1.5
 
 
 @compiled(fastmath=REASSOCIATE)
@@ -232,9 +232,12 @@ def descend(
         Qs[1 + k] -= B[t] * real_signal[1]
         _advance(p, P, H, h, y, response, Qs, t, k, rate, beta, cos, sin)
         largest = 0.0
+        size = np.zeros(t + 1)
         for i in range(n):
             for s in range(t + 1):
-                largest = max(largest, abs(P[i, 0, s]))
+                size[s] += abs(P[i, 0, s])
+        for s in range(t + 1):
+            largest = max(largest, size[s] / n)
         if not (largest < EXPLODED and math.isfinite(own) and math.isfinite(losses[t])):
             done = t
             break
