@@ -17,7 +17,7 @@ import numpy as np
 
 from theory._compiled import compiled
 from theory.saddle_point.gaussian import CUT, FIELD_CUT, phi
-from theory.saddle_point.moments import SAMPLES, WEIGHT, WINDOWS
+from theory.saddle_point.kept import SAMPLES, WEIGHT, WINDOWS
 
 REACH = 3.7  # standard deviations that one panel of 14 nodes integrates to rounding
 LAYER = 10.0  # beyond this many standard deviations Psi_k is a polynomial, or nothing

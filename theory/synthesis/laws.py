@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.saddle_point.gaussian import CUT
+from theory.saddle_point.kept import SAMPLES, Samples
 from theory.saddle_point.kept import Resolved as Rule
-from theory.saddle_point.kept import Samples
-from theory.saddle_point.moments import SAMPLES
 from theory.synthesis._cloud import COARSE, FINE, lay
 from theory.synthesis._newton import unlogged
 from theory.synthesis.noise import Lengths, Noise, Points, Resolved, check_positive
