@@ -297,21 +297,21 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SyntheticSet:
         raise BadSyntheticSet(f"{path} is a safetensors file, but not a synthetic set written here")
     if header.get("schema") != str(SCHEMA):
         raise BadSyntheticSet(f"{path}: schema {header.get('schema')}, this version reads schema {SCHEMA}")
-    if lacking := [key for key in HEADER if key not in header]:
-        raise BadSyntheticSet(f"{path}: it has no {lacking[0]!r}; {_CURE}")
+    for name in (*HEADER, "images", "labels"):
+        if name not in header and name not in tensors:
+            raise BadSyntheticSet(f"{path}: it has no {name!r}; {_CURE}")
     if not is_intact(header, HEADER, _text(header), tensors):
         raise BadSyntheticSet(f"{path} is damaged: its content is not what its checksum says; {_CURE}")
     try:
         made = _decoded(header, tensors)
         _refuse_odd_labels(made)
-    except (KeyError, TypeError, ValueError) as error:
-        why = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise BadSyntheticSet(f"{path}: {why}; {_CURE}") from error
+    except (TypeError, ValueError) as error:
+        raise BadSyntheticSet(f"{path}: {' '.join(str(error).split())}; {_CURE}") from error
     return made
 
 
 def _decoded(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> SyntheticSet:
-    """The set that a file's header and tensors describe; KeyError or ValueError if they do not."""
+    """The set that a file's header and tensors describe, none of which is absent; ValueError if they do not."""
     kind, recipe = header["label_kind"], json.loads(header["recipe"])
     if kind not in get_args(LabelKind):
         raise ValueError(f"unknown kind of labels {kind!r}")
