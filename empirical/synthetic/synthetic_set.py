@@ -36,7 +36,7 @@ SCHEMA = 1
 FILE = "synthetic.safetensors"
 LabelKind = Literal["hard", "logits", "probabilities"]
 MOST_CLASSES = 1_000_000
-_CURE = "make the set again, or restore the file"
+_CURE = "restore the file, or remove the file and make the set again"
 
 
 class BadSyntheticSet(ValueError):  # noqa: N818
