@@ -42,6 +42,7 @@ lint: $(STAMPS)/all  ## ruff and mypy
 
 bench-theory: $(STAMPS)/all  ## the theory's speed, as ratios to the slow way, in one run
 	$(BIN)/python -m benchmarks.theory $(ARGS)
+	$(BIN)/python -m benchmarks.synthesis
 
 bench-empirical: $(STAMPS)/all  ## speed of matching, network training and sweeps, as ratios to the plain loops
 	$(BIN)/python -m benchmarks.gradient_matching

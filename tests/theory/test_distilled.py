@@ -10,7 +10,7 @@ import pytest
 from theory import solve
 from theory.distillation import matching
 from theory.distillation.departure import departure, signed_margins, tilt_of_mean
-from theory.distillation.study import RECORD, THEORIES, Distillation, Distilled, distil, main, measure, study
+from theory.distillation.study import LATER, RECORD, THEORIES, Distillation, Distilled, distil, main, measure, study
 from theory.saddle_point.kept import Tilt
 from theory.simulation.sampling import draw_kept
 
@@ -190,6 +190,17 @@ def test_a_record_of_an_earlier_version_loses_theories_without_a_student(tmp_pat
     (tmp_path / RECORD).write_text(json.dumps(row | {"test_error": None}) + "\n")
     (again,) = study([replace(SMALL, steps=2)], tmp_path)
     assert all(math.isnan(again[name]) for name in THEORIES) and again["mean_h"] == row["mean_h"]
+
+
+def test_a_record_without_the_theories_of_synthesis_is_kept_and_measured_again_when_asked_for(tmp_path):
+    settings = [replace(SMALL, coefficient=c, steps=2) for c in (0.0, 0.1)]
+    whole = study(settings, tmp_path)
+    path = tmp_path / RECORD
+    earlier = [{k: v for k, v in json.loads(line).items() if k not in LATER} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in earlier))
+    assert json.dumps(study(settings[:1], tmp_path)) == json.dumps(whole[:1])
+    first, other = (json.loads(line) for line in path.read_text().splitlines())
+    assert set(LATER) <= first.keys() and other == earlier[1]
 
 
 @pytest.mark.parametrize(("rate", "coefficient"), [(1e300, 0.0), (1e10, 0.1), (0.5, 1e300), (1e200, -1.0)])
