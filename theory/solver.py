@@ -49,7 +49,7 @@ def solve(
 
     >>> from theory import solve
     >>> round(solve(2.0, 0.3, "easy").test_error, 6)
-    0.113362
+    0.095205
     """
     if noise is None:
         return order_parameters.solve(alpha, fraction, keep, theta, margin, raise_on_failure=raise_on_failure)

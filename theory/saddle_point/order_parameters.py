@@ -149,7 +149,7 @@ def solve(
 
     >>> from theory import solve
     >>> round(solve(2.0, 0.3, "easy").test_error, 6)
-    0.113362
+    0.095205
     """
     check_margin(margin)
     alphas, fractions, thetas = np.broadcast_arrays(check_alpha(alpha), check_fraction(fraction), check_theta(theta))
