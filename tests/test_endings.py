@@ -238,6 +238,7 @@ def test_a_refusal_names_the_flag_that_was_typed(capsys, main, arguments, said):
 
 
 def test_a_data_set_whose_name_looks_like_markup(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # workers of the test runner set it, and names are folded into it
     rng = np.random.default_rng(0)
     (tmp_path / "[d]" / "a[x][").mkdir(parents=True)
     for split in ("train", "test"):

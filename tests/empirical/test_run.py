@@ -341,7 +341,8 @@ def test_killed_at_any_time_and_resumed_is_the_uninterrupted_run(tmp_path, after
 EAGER = """
 import sys
 import torch
-from empirical import distillation, run
+from empirical import run
+from empirical.distillation import loop as distillation
 from empirical.experiment import experiment
 torch.set_num_threads(1)
 experiment.Schedule = lambda **options: distillation.Schedule(checkpoint_seconds=-1.0, **options)

@@ -25,7 +25,8 @@ SAVED, KILLED = 3, 6
 MORTAL = f"""
 import os, signal, sys
 import torch
-from empirical import distillation, run
+from empirical import run
+from empirical.distillation import loop as distillation
 from empirical.experiment import experiment
 from empirical.experiment import trajectory_matching as make
 
