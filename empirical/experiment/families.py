@@ -41,6 +41,14 @@ class Work:
     rows: int = 0
 
 
+def along_the_run(settings: Settings, updates: int) -> dict[str, int]:
+    """What of a distillation follows from the number of its updates, where it is not typed."""
+    return {
+        "asdc_steps": settings.asdc_steps or updates,
+        "probe_every": max(1, updates // 10) if settings.probe_every is None else settings.probe_every,
+    }
+
+
 class Family(ABC):
     """Methods that are made alike.
 

@@ -21,7 +21,7 @@ from empirical.distillation.loop import Distillation, Interruption, Measurement,
 from empirical.distillation.together import Outcome, drive
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
-from empirical.experiment.families import Family, Method, Work, method_named
+from empirical.experiment.families import Family, Method, Work, along_the_run, method_named
 from empirical.gradient_matching.class_gradients import Execution
 from empirical.gradient_matching.class_gradients import Strategy as GradientStrategy
 from empirical.gradient_matching.distances import DISTANCES
@@ -108,8 +108,7 @@ class GradientMatchingFamily(Family):
             ),
             "initialisation": settings.initialisation or own.initialisation,
             "learning_rate": settings.learning_rate or (0.01 if settings.network == "mlp" else 0.1),
-            "asdc_steps": settings.asdc_steps or updates,
-            "probe_every": max(1, updates // 10) if settings.probe_every is None else settings.probe_every,
+            **along_the_run(settings, updates),
         }
 
     def work(self, settings: Resolved, dataset: Dataset, image: Cost) -> Work:

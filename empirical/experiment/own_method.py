@@ -21,7 +21,7 @@ from empirical.distillation import method as matched
 from empirical.distillation.loop import distil
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment
-from empirical.experiment.families import Family, Method, Work, method_named
+from empirical.experiment.families import Family, Method, Work, along_the_run, method_named
 from empirical.experiment.gradient_matching import SECOND_ORDER, GradientMatchingSettings
 from empirical.networks.cost import Cost
 from empirical.settings.settings import Resolved, Settings, narrowed
@@ -66,8 +66,7 @@ class OwnFamily(Family):
             "augmentation": settings.augmentation or SiameseAugmentation(strategy).name,
             "initialisation": settings.initialisation or own.initialisation,
             "learning_rate": settings.learning_rate or 0.1,
-            "asdc_steps": settings.asdc_steps or updates,
-            "probe_every": max(1, updates // 10) if settings.probe_every is None else settings.probe_every,
+            **along_the_run(settings, updates),
         }
 
     def work(self, settings: Resolved, dataset: Dataset, image: Cost) -> Work:

@@ -23,7 +23,7 @@ from empirical.evaluation.protocol import evaluate_splits
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.experts import TrajectoryMatchingSettings, experts_of, whitened
-from empirical.experiment.families import Family, Method, Work, method_named
+from empirical.experiment.families import Family, Method, Work, along_the_run, method_named
 from empirical.experiment.gradient_matching import SECOND_ORDER
 from empirical.networks import Functional
 from empirical.networks.cost import Cost, measure
@@ -118,8 +118,7 @@ class TrajectoryMatchingFamily(Family):
             "augmentation": strategy if typed.augmentation is None else typed.augmentation,
             "initialisation": typed.initialisation or values.get("initialisation", usual_start),
             "learning_rate": typed.learning_rate or values["learning_rate"],
-            "asdc_steps": typed.asdc_steps or typed.iterations,
-            "probe_every": max(1, typed.iterations // 10) if typed.probe_every is None else typed.probe_every,
+            **along_the_run(typed, typed.iterations),
         }
 
     def work(self, settings: Resolved, dataset: Dataset, image: Cost) -> Work:

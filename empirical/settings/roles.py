@@ -88,7 +88,6 @@ class Role:
 
 def setting(
     default: Any,
-    role: Role | None = None,
     *,
     least: float | None = None,
     most: float | None = None,
@@ -102,7 +101,6 @@ def setting(
 
     Args:
         default: of the field.
-        role: the whole role; or its parts:
         least: smallest value of a number.
         most: largest value.
         above: exclusive lower bound.
@@ -111,8 +109,7 @@ def setting(
 
     """
     given = (least, most, above, below)
-    if role is None:
-        role = Role(bounds=Bounds(*given) if any(x is not None for x in given) else None, **says)
+    role = Role(bounds=Bounds(*given) if any(x is not None for x in given) else None, **says)
     return field(default=default, metadata={KEY: role})
 
 
