@@ -14,10 +14,19 @@ def identity(settings: Resolved) -> dict[str, Any]:
 
     Settings of trajectory matching count where that is the method.
     """
-    values = {name: getattr(settings, name) for name, role in roles(Settings).items() if role.makes}
+    plain = Settings()
+    values = {
+        name: getattr(settings, name)
+        for name, role in roles(Settings).items()
+        if role.names_the_run(getattr(settings, name), getattr(plain, name))
+    }
     values.pop("trajectory")
     if isinstance(settings.trajectory, ResolvedTrajectory):
-        own = {name: value for name, value, role in numbered(settings.trajectory) if role.makes}
+        own = {
+            name: value
+            for name, value, role in numbered(settings.trajectory)
+            if role.names_the_run(value, getattr(plain.trajectory, name))
+        }
         values.update({f"trajectory {name}": value for name, value in own.items()})
     return values
 

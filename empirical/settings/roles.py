@@ -62,7 +62,8 @@ class Role:
     """What one setting counts for.
 
     Attributes:
-        makes: another value makes another synthetic set, hence another run.
+        makes: another value makes another synthetic set, hence another run; `changed`: counts only where it is not
+            the default, so that runs older than the setting keep their names.
         judges: another value judges a set otherwise; `changed`: counts only where it is not the default, so that
             records older than the setting keep their names.
         speed: changes how fast a set is made and, but for rounding, nothing else: no part of a sweep's cell.
@@ -75,7 +76,7 @@ class Role:
 
     """
 
-    makes: bool = True
+    makes: bool | Literal["changed"] = True
     judges: Literal["", "always", "changed"] = ""
     speed: bool = False
     axis: bool = False
@@ -84,6 +85,10 @@ class Role:
     needs: tuple[str, ...] = ()
     bounds: Bounds | None = None
     choices: tuple[str, ...] = ()
+
+    def names_the_run(self, value: Any, default: Any) -> bool:
+        """Whether a value is part of what a run is called."""
+        return value != default if self.makes == "changed" else self.makes
 
 
 def setting(

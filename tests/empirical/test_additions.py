@@ -257,6 +257,14 @@ def test_a_flag_is_one_field() -> None:
     assert unread(["--sharpness", "2"], [Extended(method="dc")]) == []
 
 
+def test_a_flag_of_later_leaves_the_names_of_runs_that_do_not_use_it() -> None:
+    later = setting(None, makes="changed").metadata["role"]
+    assert not later.names_the_run(None, None)
+    assert later.names_the_run(0.5, None)
+    assert setting(1.0).metadata["role"].names_the_run(1.0, 1.0)
+    assert not setting(1.0, makes=False).metadata["role"].names_the_run(2.0, 1.0)
+
+
 UNREAD = {
     "mtt": ["--matching-steps", "--distance", "--hard-threshold", "--warm-up-steps", "--rho", "--lr-y"],
     "tesla": ["--rho", "--alpha", "--network-epochs", "--batch-real", "--bfloat16"],
