@@ -16,10 +16,11 @@ hand instead of building a graph asks for `cotangent`, the derivative with respe
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, TypedDict, Unpack
+from typing import Literal, NamedTuple, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -129,6 +130,12 @@ class SampleDifficultyCorrection:
     def coefficient_at(self, step: int) -> float:
         """Lambda at a step (one step = one update of the synthetic images, from 0)."""
         return self.coefficient
+
+    def scaled(self, factor: float) -> Self:
+        """The same correction with `factor` times the coefficient at every step."""
+        found = copy.copy(self)
+        found.coefficient = factor * self.coefficient
+        return found
 
     def settings(self) -> dict[str, float | int | str]:
         """All settings, for a run's record."""
@@ -305,6 +312,12 @@ class AdaptiveSampleDifficultyCorrection(SampleDifficultyCorrection):
         if self.shape == "geometric":
             return self.coefficient * (self.end / self.coefficient) ** (step / self.steps)
         return self.coefficient + (self.end - self.coefficient) * math.log1p(step) / math.log1p(self.steps)
+
+    def scaled(self, factor: float) -> Self:
+        """The same schedule with `factor` times the coefficient at every step."""
+        found = super().scaled(factor)
+        found.end = factor * self.end
+        return found
 
     def settings(self) -> dict[str, float | int | str]:
         """All settings, for a run's record."""

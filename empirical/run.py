@@ -181,7 +181,7 @@ class Plan:
 
 
 def _plan(settings: Settings, dataset: Dataset) -> Plan:
-    plain = settings.sdc is None and settings.asdc is None
+    plain = "correction" not in settings.tags
     variants = {settings.method if plain else f"{settings.method} + SDC": resolve(settings, dataset)}
     if settings.compare and plain and "distilled" in method_named(settings.method).tags:
         corrected = resolve(replace(settings, sdc="published"), dataset)

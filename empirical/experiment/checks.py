@@ -26,14 +26,8 @@ def check(settings: Settings) -> None:
     for name, value, role in numbered(settings):
         if role.bounds is not None and value is not None:
             check_number(name, value, role.bounds)
-    if settings.sdc is not None and settings.asdc is not None:
-        raise ValueError("--sdc and --asdc are two schedules of one coefficient: give one of them")
-    start, end = settings.asdc or (0.0, 0.0)
-    if start * end > 0 and abs(end) < abs(start):
-        raise ValueError(f"--asdc lets lambda grow along the run: END is not below START, as in {start:g} {end:g}")
-    if isinstance(settings.sdc, float) and not math.isfinite(settings.sdc):
-        raise ValueError(f"--sdc is a finite number, not {settings.sdc}")
-    correcting = settings.sdc is not None or settings.asdc is not None or settings.hard_threshold is not None
+    _check_correction(settings)
+    correcting = bool({"correction", "schedule"} & settings.tags) or settings.hard_threshold is not None
     if correcting and "distilled" not in method.tags:
         raise ValueError(
             f"--sdc, --asdc and --hard-threshold need one of {', '.join(names('distilled'))}, not {settings.method}"
@@ -48,3 +42,36 @@ def check(settings: Settings) -> None:
         parse_strategy(settings.augmentation)
     if settings.eval_augmentation not in (None, "condensation"):
         named_augmentation(str(settings.eval_augmentation))
+
+
+CORRECTIONS = ("sdc", "asdc", "sdc_pull", "asdc_pull")
+"""Settings that each give the correction its strength."""
+
+
+def _check_correction(settings: Settings) -> None:
+    """At most one strength, of finite numbers; one that grows along the run.
+
+    Raises:
+        ValueError: naming the flag.
+
+    """
+    given = [name for name in CORRECTIONS if getattr(settings, name) is not None]
+    if len(given) > 1:
+        first, second = map(flag, given[:2])
+        raise ValueError(f"{first} and {second} are two schedules of one coefficient: give one of them")
+    for name in given:
+        value = getattr(settings, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        for number in numbers:
+            if not isinstance(number, str) and not math.isfinite(number):
+                raise ValueError(f"{flag(name)} is {'two finite numbers' if len(numbers) > 1 else 'a finite number'}, "
+                                 f"not {' '.join(map(str, numbers))}")
+        if len(numbers) == 2:
+            start, end = numbers
+            what = "lambda" if name == "asdc" else "the pull"
+            if start == 0 or end == 0 or (start < 0) != (end < 0):
+                raise ValueError(f"{flag(name)} runs between two numbers of one sign, neither 0, not {start:g} {end:g}")
+            if abs(end) < abs(start):
+                raise ValueError(
+                    f"{flag(name)} lets {what} grow along the run: END is not below START, as in {start:g} {end:g}"
+                )

@@ -12,6 +12,7 @@ from empirical.correction import AdaptiveSampleDifficultyCorrection, SampleDiffi
 from empirical.data.datasets import Dataset
 from empirical.distillation.loop import Distillation, Measurement, Probe, Schedule, Step
 from empirical.distillation.method import Method
+from empirical.distillation.pull import hold_pull
 from empirical.evaluation.difficulty_probe import DifficultyProbe
 from empirical.evaluation.protocol import Protocol
 from empirical.networks.choice import NetworkChoice
@@ -81,7 +82,14 @@ class Experiment:
     def distillation(
         self, method: Method, start: SyntheticSet, steps: Mapping[str, Step], measurements: Sequence[Measurement]
     ) -> Distillation:
-        """What the loop needs to run a method for this experiment."""
+        """What the loop needs to run a method for this experiment; a correction by its pull gets its lambda here.
+
+        Raises:
+            ValueError: the correction is given by its pull, and the method's own has none that can be measured.
+
+        """
+        if self.settings.by_pull:
+            hold_pull(method, start, generator(self.seed, "pull"), self.folder, self.run_identity)
         return Distillation(
             method=method,
             start=start,
@@ -98,15 +106,20 @@ class Experiment:
 
 
 def correction_of(settings: Resolved) -> SampleDifficultyCorrection:
-    """The correction that the settings ask for; one with coefficient 0 if they ask for none."""
+    """The correction that the settings ask for; one with coefficient 0 if they ask for none.
+
+    One that is given by its pull has the pull for a coefficient, until `Experiment.distillation` has measured what
+    lambda that is.
+    """
     options: Mapping[str, Any] = {
         "power": settings.sdc_power,
         "over_classes": settings.sdc_over_classes,
         "parameters": settings.sdc_parameters,
         "reduction": settings.sdc_reduction,
     }
-    if settings.asdc is not None:
+    schedule = settings.asdc or settings.asdc_pull
+    if schedule is not None:
         shape = cast(Literal["geometric", "concave"], settings.asdc_shape)
         steps = narrowed(settings, Distilled).asdc_steps
-        return AdaptiveSampleDifficultyCorrection(*settings.asdc, steps, shape, **options)
-    return SampleDifficultyCorrection(settings.sdc or 0.0, **options)
+        return AdaptiveSampleDifficultyCorrection(*schedule, steps, shape, **options)
+    return SampleDifficultyCorrection(settings.sdc or settings.sdc_pull or 0.0, **options)

@@ -243,7 +243,7 @@ def unread(arguments: Iterable[str], runs: Sequence[Settings]) -> list[str]:
 
 
 _NEEDED: Mapping[str, str] = {
-    "correction": "--sdc or --asdc",
-    "schedule": "--asdc",
+    "correction": "--sdc, --asdc or --sdc-pull",
+    "schedule": "--asdc or --asdc-pull",
     "whole": "--compare or --method whole",
 }

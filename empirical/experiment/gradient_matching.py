@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -17,7 +18,8 @@ import torch
 from empirical import networks
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy
 from empirical.data.datasets import Dataset
-from empirical.distillation.loop import Distillation, Interruption, Measurement, distil, lane
+from empirical.distillation.loop import Distillation, Interruption, Lane, Measurement, distil, lane
+from empirical.distillation.pull import lend
 from empirical.distillation.together import Outcome, drive
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
@@ -149,12 +151,16 @@ class GradientMatchingFamily(Family):
         first = experiments[0]
         matchings, measurements = [_matching(experiment) for experiment in experiments], first.probes()
         with Interruption() as interruption:
-            lanes = []
+            lanes: list[Lane] = []
+            lender: Path | None = None
             for experiment, matching in zip(experiments, matchings, strict=True):
+                if lender is not None and experiment.settings.by_pull:
+                    lend(lender, experiment.folder)
                 # One progress bar stands for all: they go in step.
                 quiet = experiment.settings.quiet or experiment is not first
                 task = replace(_distillation(experiment, matching, measurements), quiet=quiet)
                 lanes.append(lane(task, interruption))
+                lender = experiment.folder if experiment.settings.by_pull else lender
             return drive(PairedGradientMatching(matchings), lanes)
 
 

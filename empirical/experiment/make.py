@@ -8,6 +8,7 @@ import torch
 
 from empirical import synthetic
 from empirical.distillation.loop import Diverged
+from empirical.distillation.pull import described
 from empirical.distillation.together import Outcome
 from empirical.evaluation.protocol import stored_recipe
 from empirical.experiment.experiment import Experiment, correction_of
@@ -30,7 +31,7 @@ def _write_config(experiment: Experiment) -> None:
         seed=experiment.seed,
         device={"name": str(experiment.dataset.device), "threads": torch.get_num_threads()},
         data=experiment.dataset.describe(),
-        correction=correction_of(experiment.settings).settings(),
+        correction=described(correction_of(experiment.settings), experiment.settings.by_pull),
     )
 
 
@@ -73,9 +74,9 @@ def make_together(experiments: Sequence[Experiment]) -> list[Outcome]:
         raise ValueError(f"{first.settings.method} shares no work between coefficients")
     for other in experiments[1:]:
         ours, theirs = identity(first.settings), identity(other.settings)
-        different = [name for name in ours if name != "sdc" and ours[name] != theirs[name]]
+        different = [n for n in {**ours, **theirs} if n not in ("sdc", "sdc_pull") and ours.get(n) != theirs.get(n)]
         if other.seed != first.seed or different:
-            raise ValueError(f"runs that share work differ in sdc alone, not in {(different or ['seed'])[0]}")
+            raise ValueError(f"runs that share work differ in sdc or its pull, not in {(different or ['seed'])[0]}")
     for experiment in experiments:
         _write_config(experiment)
     outcomes = builder.make_together(experiments)

@@ -58,7 +58,8 @@ def stored(folder: Path) -> dict[str, Any]:
     if isinstance(own := values.get("trajectory"), dict):
         nested: dict[str, Any] = {**own, "experts": Path(own["experts"]) if own["experts"] else None}
         values["trajectory"] = TrajectorySettings(**nested)
-    values["asdc"] = tuple(values["asdc"]) if values.get("asdc") else None
+    for name in ("asdc", "asdc_pull"):
+        values[name] = tuple(values[name]) if values.get(name) else None
     for name in ("data_root", "out"):
         values[name] = Path(values[name]) if values.get(name) else None
     return values

@@ -49,6 +49,10 @@ class Settings:
         sdc: lambda of the sample difficulty correction; without a number the published one of this method,
             data set and ipc.
         asdc: start and end of lambda that grows along the run.
+        sdc_pull: the correction by its pull instead of its lambda: |image gradient of the correction| over |that of
+            the matching loss|, as measured at the start (before the first update), from which lambda follows and is
+            held; comparable across methods and data sets, as lambda is not. Below 0 prefers hard samples.
+        asdc_pull: start and end of a pull that grows along the run, in the same way.
         asdc_steps: updates of the images over which it grows; all of the run's if not given.
         asdc_shape: geometric (straight in log lambda) or concave.
         sdc_power: 1 for the gradient norm, 2 for its square.
@@ -115,6 +119,8 @@ class Settings:
     preset: str = setting("laptop", makes=False, axis=True, compared=True)
     sdc: float | Literal["published"] | None = setting(None, axis=True, compared=True)
     asdc: tuple[float, float] | None = setting(None, compared=True)
+    sdc_pull: float | None = setting(None, makes="changed", axis=True, compared=True)
+    asdc_pull: tuple[float, float] | None = setting(None, makes="changed", compared=True)
     asdc_steps: int | None = setting(None, compared=True, read_by=_LEARNT, needs=_SCHEDULE, least=1, most=COUNT)
     asdc_shape: str = setting(
         "geometric", compared=True, read_by=_LEARNT, needs=_SCHEDULE, choices=("geometric", "concave")
@@ -183,12 +189,17 @@ class Settings:
         return {name: value for name, value in given.items() if value is not None}
 
     @property
+    def by_pull(self) -> bool:
+        """Whether the correction is given by its pull, so that lambda is measured first."""
+        return self.sdc_pull is not None or self.asdc_pull is not None
+
+    @property
     def tags(self) -> frozenset[str]:
         """What the settings themselves ask for: a correction, a schedule of it, a comparison."""
         found = {"comparison"} if self.compare else set()
-        if self.asdc is not None:
+        if self.asdc is not None or self.asdc_pull is not None:
             found |= {"correction", "schedule"}
-        if self.sdc is not None:
+        if self.sdc is not None or self.sdc_pull is not None:
             found.add("correction")
         return frozenset(found)
 

@@ -92,8 +92,8 @@ def execute(request: Request, console: Console) -> int:
     refuse_long(missing, common.trajectory.make_experts)
     if isinstance(launcher, Local):
         _refuse_unmakeable(to_run)
-    if any(cell.coefficient < 0.0 for cell in to_run):
-        print("note: a negative lambda makes the synthetic samples harder, not easier", file=sys.stderr)
+    if any(cell.strength < 0.0 for cell in to_run):
+        print("note: a negative lambda or pull makes the synthetic samples harder, not easier", file=sys.stderr)
     try:
         with Reporter("sweep", sum(map(len, left)), quiet=common.quiet) as reporter:
             done: Counter[str] = Counter()

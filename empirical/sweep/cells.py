@@ -38,23 +38,27 @@ class Cell:
     fingerprint: str
 
     @property
-    def coefficient(self) -> float:
-        """Lambda; 0 without a correction."""
-        return self.settings.sdc or 0.0
+    def strength(self) -> float:
+        """Lambda, or the pull that takes its place; 0 without a correction."""
+        return self.settings.sdc or self.settings.sdc_pull or 0.0
 
     def digest(self, without: Sequence[str] = ()) -> str:
         """Hash of all that the set and its accuracies depend on, but for what is left out."""
         content = {**identity(self.settings), **judgement(self.settings)}
         for name in (*without, *(name for name, role in roles(Settings).items() if role.speed)):
-            content.pop(name)
+            content.pop(name, None)
         text = json.dumps(plain({**content, "data": self.fingerprint}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def _by(self) -> str:
+        return "pull" if self.settings.by_pull else "lambda"
 
     @property
     def name(self) -> str:
         """Of the folder: what a reader looks for, and the hash."""
         s = self.settings
-        parts = [Path(s.dataset).name, s.method, f"ipc{s.ipc}", f"lambda{self.coefficient:g}", f"seed{s.seed}"]
+        parts = [Path(s.dataset).name, s.method, f"ipc{s.ipc}", f"{self._by}{self.strength:g}", f"seed{s.seed}"]
         if not has_ipc(s.method):
             parts.remove(f"ipc{s.ipc}")
         return "-".join([*parts, self.digest()[:10]])
@@ -90,6 +94,9 @@ def expand(
                 settings = resolve(replace(base, sdc=float(value) or None), data)
                 cell = Cell(settings, data.fingerprint)
                 found.setdefault(cell.digest(), cell)
+            for pull in block.pulls if corrected else ():
+                cell = Cell(resolve(replace(base, sdc_pull=pull or None), data), data.fingerprint)
+                found.setdefault(cell.digest(), cell)
     return list(found.values())
 
 
@@ -101,7 +108,7 @@ def has_ipc(method: str) -> bool:
 def shares_work(settings: Resolved) -> bool:
     """Whether coefficients are worth running together."""
     share = family_of(settings).shared(settings)
-    return share is not None and settings.asdc is None and share >= SHARING
+    return share is not None and "schedule" not in settings.tags and share >= SHARING
 
 
 def groups(cells: Iterable[Cell], separate: bool = False) -> list[list[Cell]]:
@@ -109,5 +116,5 @@ def groups(cells: Iterable[Cell], separate: bool = False) -> list[list[Cell]]:
     found: dict[str, list[Cell]] = {}
     for cell in cells:
         alone = separate or not shares_work(cell.settings)
-        found.setdefault(cell.digest(() if alone else ("sdc",)), []).append(cell)
+        found.setdefault(cell.digest(() if alone else ("sdc", "sdc_pull")), []).append(cell)
     return list(found.values())

@@ -98,7 +98,7 @@ def refuse_other_settings(root: Path, cells: Sequence[Cell]) -> None:
     """
     wanted: dict[Any, dict[bool, Cell]] = {}
     for cell in cells:
-        wanted.setdefault(cell_of(vars(cell.settings)), {}).setdefault(cell.settings.sdc is None, cell)
+        wanted.setdefault(cell_of(vars(cell.settings)), {}).setdefault("correction" in cell.settings.tags, cell)
     own = {cell.name for cell in cells}
     for folder in recorded_folders(root):
         if folder.name in own:

@@ -23,7 +23,7 @@ from shared.terminal.arguments import read_arguments
 from shared.terminal.plugins import load_plugins, places
 
 Coefficient = float | Literal["published"]
-AXES = ("methods", "datasets", "ipcs", "lambdas", "seeds")
+AXES = ("methods", "datasets", "ipcs", "lambdas", "pulls", "seeds")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Block:
     datasets: tuple[str, ...] = ("digits",)
     ipcs: tuple[int, ...] = (1,)
     lambdas: tuple[Coefficient, ...] = (0.0,)
+    pulls: tuple[float, ...] = ()
     seeds: tuple[int, ...] = (0,)
 
 
@@ -49,6 +50,8 @@ class Axes:
         ipcs: synthetic images a class.
         lambdas: coefficients of the correction, 0 for none; or published. Methods without a correction are
             run once.
+        pulls: the correction by its pull at the start in place of lambda, 0 for none: comparable across methods, data
+            sets and images a class; see --sdc-pull of a single run.
         seeds: of distillations; coefficients of one seed are paired: same start, networks, batches, draws and
             evaluation networks.
         preset: table1, published or laptop; by default that of the data set.
@@ -71,6 +74,7 @@ class Axes:
     datasets: tuple[str, ...] | None = None
     ipcs: tuple[int, ...] | None = None
     lambdas: tuple[Coefficient, ...] | None = None
+    pulls: tuple[float, ...] | None = None
     seeds: tuple[int, ...] | None = None
     preset: str | None = None
     status: bool = False
@@ -130,9 +134,7 @@ def blocks_of(axes: Axes) -> list[Block]:
     empty = [name for name, values in typed.items() if not values]
     if empty:
         raise ValueError(f"--{empty[0]} needs at least one value")
-    for value in typed.get("lambdas", ()):
-        if value != PUBLISHED and not math.isfinite(float(value)):
-            raise ValueError(f"--lambdas takes finite numbers or published, not {value}")
+    _check_strengths(typed)
     for method in typed.get("methods", ()):
         if axes.sweep is None:
             method_named(method)
@@ -142,11 +144,11 @@ def blocks_of(axes: Axes) -> list[Block]:
         raise unknown("sweep", axes.sweep, named())
     blocks = []
     for block in named()[axes.sweep]["blocks"]:
-        values = {name: tuple(block[name]) for name in AXES}
+        values = {name: tuple(block.get(name, ())) for name in AXES}
         for name in ("methods", "datasets", "ipcs"):
             values[name] = tuple(v for v in values[name] if v in typed.get(name, values[name]))
-        if "lambdas" in typed and values["lambdas"] != (0.0,):
-            values["lambdas"] = typed["lambdas"]
+        if values["lambdas"] != (0.0,) or values["pulls"]:
+            values |= {name: typed[name] for name in ("lambdas", "pulls") if name in typed}
         if "seeds" in typed and any("set" in method_named(name).tags for name in values["methods"]):
             values["seeds"] = typed["seeds"]
         if values["methods"] and values["datasets"] and values["ipcs"]:
@@ -154,6 +156,18 @@ def blocks_of(axes: Axes) -> list[Block]:
     if not blocks:
         raise ValueError(f"nothing of the sweep {axes.sweep} is left by the methods, data sets and ipcs typed")
     return blocks
+
+
+def _check_strengths(typed: dict[str, Any]) -> None:
+    """Refuses what is no strength of the correction; pulls without lambdas leave out the lambda that is the default."""
+    for value in typed.get("pulls", ()):
+        if not math.isfinite(value):
+            raise ValueError(f"--pulls takes finite numbers, not {value}")
+    for value in typed.get("lambdas", ()):
+        if value != PUBLISHED and not math.isfinite(float(value)):
+            raise ValueError(f"--lambdas takes finite numbers or published, not {value}")
+    if "pulls" in typed:
+        typed.setdefault("lambdas", ())
 
 
 @dataclass(frozen=True)
@@ -225,12 +239,13 @@ def parse(arguments: Sequence[str]) -> Request:
     """
     load_plugins(arguments)
     single = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    plural = {"method": "methods", "dataset": "datasets", "ipc": "ipcs", "sdc": "lambdas", "seed": "seeds"}
+    plural = {name: f"{name}s" for name in ("method", "dataset", "ipc", "seed")}
+    plural |= {"sdc": "lambdas", "sdc-pull": "pulls"}
     for name in plural:
         single.add_argument(f"--{name}", nargs="?", const="")
     given, _ = single.parse_known_args(list(arguments))
     for name, axis in plural.items():
-        if getattr(given, name) is not None:
+        if getattr(given, name.replace("-", "_")) is not None:
             raise ValueError(f"a sweep takes --{axis} with one or more values, not --{name}")
     axes = _parsed(arguments, Axes(), COMMON()).axes
     for name, most in (("workers", 4096), ("threads", 4096), ("slurm_gpus", 4096)):

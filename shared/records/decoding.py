@@ -124,14 +124,15 @@ def _config(content: Mapping[str, Any]) -> None:
             check(settings, name, within="settings.")
     if settings.get("network") is not None:
         _text(settings, "network", within="settings.")
-    if settings.get("sdc") is not None:
-        _number(settings["sdc"], "settings.sdc")
-    schedule = settings.get("asdc")
-    if schedule is not None:
-        if not isinstance(schedule, list) or len(schedule) != 2:
-            raise _Wrong(f"settings.asdc is {_short(schedule)}, must be two numbers")
-        for value in schedule:
-            _number(value, "settings.asdc")
+    for name in ("sdc", "sdc_pull"):
+        if settings.get(name) is not None:
+            _number(settings[name], f"settings.{name}")
+    for name in ("asdc", "asdc_pull"):
+        if (schedule := settings.get(name)) is not None:
+            if not isinstance(schedule, list) or len(schedule) != 2:
+                raise _Wrong(f"settings.{name} is {_short(schedule)}, must be two numbers")
+            for value in schedule:
+                _number(value, f"settings.{name}")
 
 
 def _summary(content: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """The one reader of run folders: what a recorded distillation is, for grids, figures and tables alike.
 
-Of the settings are read `method`, `dataset`, `ipc`, `sdc` (lambda; absent is 0), `asdc` (its schedule),
-`hard_threshold` and `seed`; of the summary `evaluation`. Everything else about a run's settings its record says
-itself (`shared.records.roles`).
+Of the settings are read `method`, `dataset`, `ipc`, `sdc` (lambda; absent is 0), `asdc` (its schedule), `sdc_pull`
+and `asdc_pull` (the same by their pull), `hard_threshold` and `seed`; of the summary `evaluation`. Everything else
+about a run's settings its record says itself (`shared.records.roles`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from shared.records.agreement import Cell, cell_of, disagreement, short
 from shared.records.decoding import CONFIG, FAILURE, BadRecord, damaged
 from shared.records.records import Run, failure_of, select
+from shared.records.roles import Settings
 
 NOT_FINISHED = "not finished"
+STRENGTHS = ("sdc", "asdc", "sdc_pull", "asdc_pull")
+"""Settings that each give the correction its strength."""
 HARD_THRESHOLD = "its correction is not one coefficient: a hard threshold"
 DIVERGED = "diverged"
 
@@ -35,10 +38,14 @@ class NotOneExperiment(ValueError):  # noqa: N818
 
 @dataclass(frozen=True, order=True)
 class Correction:
-    """The coefficient lambda of SDC, 0 for the plain method; with `end` the schedule of ASDC."""
+    """The coefficient lambda of SDC, 0 for the plain method; with `end` the schedule of ASDC.
+
+    With `pull` the numbers are pulls at the start, from which each run measured its own lambda.
+    """
 
     start: float = 0.0
     end: float | None = None
+    pull: bool = False
 
     @property
     def adaptive(self) -> bool:
@@ -46,9 +53,10 @@ class Correction:
         return self.end is not None
 
     def __str__(self) -> str:
+        by = "pull" if self.pull else "λ"
         if self.adaptive:
-            return f"ASDC, λ {self.start:g} to {self.end:g}"
-        return f"SDC, λ = {self.start:g}" if self.start else "plain"
+            return f"ASDC, {by} {self.start:g} to {self.end:g}"
+        return f"SDC, {by} = {self.start:g}" if self.start else "plain"
 
 
 PLAIN = Correction()
@@ -119,8 +127,7 @@ def outcome_of(run: Run) -> Recorded | LeftOut:
     if run.summary is None and not diverged:
         return LeftOut(run.folder, NOT_FINISHED)
     try:
-        settings, schedule = run.settings, run.settings.get("asdc")
-        correction = Correction(*map(float, schedule)) if schedule else Correction(float(settings.get("sdc") or 0.0))
+        settings, correction = run.settings, _correction(run.settings)
         seed = int(run.config.get("seed", settings.get("seed", 0)))
         recorded = Recorded(run, cell_of(settings), correction, seed)
         if failure is not None:
@@ -131,6 +138,16 @@ def outcome_of(run: Run) -> Recorded | LeftOut:
         return Recorded(run, recorded.cell, correction, seed, np.array(evaluation["accuracies"], float))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise damaged(run.folder / CONFIG, f"it is not the record of a distillation ({error!r})") from error
+
+
+def _correction(settings: Settings) -> Correction:
+    """What was asked for. A run asks for one strength at most."""
+    for name in STRENGTHS:
+        if value := settings.get(name):
+            numbers = value if isinstance(value, list | tuple) else [value]
+            start, end = float(numbers[0]), float(numbers[1]) if len(numbers) > 1 else None
+            return Correction(start, end, name.endswith("_pull"))
+    return PLAIN
 
 
 def refuse_empty(folders: Iterable[str | Path]) -> None:
@@ -199,5 +216,5 @@ def refuse_disagreement(recorded: Iterable[Recorded]) -> None:
                     f"{short(two)} ({new.run.folder}): name folders that hold one of them"
                 )
         # A coefficient of 0 that was asked for says how it would be computed, no coefficient does not.
-        asked = any(new.run.settings.get(name) is not None for name in ("sdc", "asdc"))
+        asked = any(new.run.settings.get(name) is not None for name in STRENGTHS)
         known.setdefault((new.correction, asked), new)

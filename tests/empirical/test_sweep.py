@@ -51,7 +51,7 @@ def test_axes_multiply_and_coresets_take_no_coefficient() -> None:
                      "3", "4")  # fmt: skip
     count = {m: sum(c.settings.method == m for c in cells) for m in ("dsa", "random", "whole")}
     assert count == {"dsa": 8, "random": 4, "whole": 2}
-    assert {c.coefficient for c in cells} == {0.0, -0.01}
+    assert {c.strength for c in cells} == {0.0, -0.01}
     assert len({c.name for c in cells}) == len(cells)
 
 
@@ -128,8 +128,8 @@ def test_every_row_of_the_tables_resolves_as_published(name: str, count: int) ->
             rows.setdefault((cell.settings.dataset, cell.settings.method, cell.settings.ipc), []).append(cell)
     assert len(rows) == count
     for (dataset, method, ipc), (plain, corrected) in rows.items():
-        assert plain.coefficient == 0.0
-        assert corrected.coefficient == published_coefficient(dataset, method, ipc)[0] > 0
+        assert plain.strength == 0.0
+        assert corrected.strength == published_coefficient(dataset, method, ipc)[0] > 0
         assert plain.settings.preset == {"table1": "table1", "table2": "published"}[name]
     if name == "table2":
         zca = {row for row, (cell, _) in rows.items() if cell.settings.trajectory.zca}
