@@ -14,12 +14,13 @@ from empirical.distillation.loop import Distillation, Measurement, Probe, Schedu
 from empirical.distillation.method import Method
 from empirical.distillation.pull import hold_pull
 from empirical.evaluation.difficulty_probe import DifficultyProbe
-from empirical.evaluation.protocol import Protocol
+from empirical.evaluation.protocol import Protocol, evaluate_splits
 from empirical.networks.choice import NetworkChoice
 from empirical.runtime.seeds import generator
 from empirical.settings.identity import identity
 from empirical.settings.settings import Distilled, Resolved, narrowed
 from empirical.synthetic.synthetic_set import SyntheticSet
+from shared.records import metric_names as metric
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,28 @@ class Experiment:
         """How images move."""
         return Step(learning_rate, self.settings.momentum)
 
+    def evaluation(self) -> Probe:
+        """Accuracy of fresh networks on test and, if there is one, validation images; for the record."""
+        splits: tuple[Literal["test", "validation"], ...] = ("test",)
+        if self.dataset.validation is not None:
+            splits = ("test", "validation")
+
+        def measured(made: SyntheticSet, steps: int) -> Mapping[str, Any]:
+            judged = self.protocol, self.choice, self.settings.eval_networks, self.seed
+            found = evaluate_splits(made, self.dataset, *judged, splits)
+            return {metric.accuracies(name): list(e.accuracies) for name, e in found.items()}
+
+        return measured
+
     def probe(self) -> Probe:
         """Difficulty along the way, on networks that are the same for every seed and method."""
         return DifficultyProbe(self.dataset, self.choice, self.settings.ipc, seed=0)
 
     def probes(self) -> list[Measurement]:
-        """That probe as often as the settings say; nothing where they ask for none."""
-        every = narrowed(self.settings, Distilled).probe_every
-        return [Measurement(self.probe(), every)] if every else []
+        """That probe, and evaluations on the way, as often as the settings say; nothing where they ask for none."""
+        every, along = narrowed(self.settings, Distilled).probe_every, self.settings.eval_along
+        found = [Measurement(self.probe(), every)] if every else []
+        return [*found, Measurement(self.evaluation(), along)] if along else found
 
     def distillation(
         self, method: Method, start: SyntheticSet, steps: Mapping[str, Step], measurements: Sequence[Measurement]

@@ -49,6 +49,11 @@ def along_the_run(settings: Settings, updates: int) -> dict[str, int]:
     }
 
 
+def evaluations_along(settings: Settings, updates: int) -> int:
+    """How often a set is judged on the way, the start included, beside the evaluation of the finished one."""
+    return 2 + (updates - 1) // settings.eval_along if settings.eval_along else 0
+
+
 class Family(ABC):
     """Methods that are made alike.
 

@@ -23,7 +23,7 @@ from empirical.distillation.pull import lend
 from empirical.distillation.together import Outcome, drive
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
-from empirical.experiment.families import Family, Method, Work, along_the_run, method_named
+from empirical.experiment.families import Family, Method, Work, along_the_run, evaluations_along, method_named
 from empirical.gradient_matching.class_gradients import Execution
 from empirical.gradient_matching.class_gradients import Strategy as GradientStrategy
 from empirical.gradient_matching.distances import DISTANCES
@@ -124,7 +124,7 @@ class GradientMatchingFamily(Family):
             "synthetic gradients": own.updates * synthetic * image.training_flop * SECOND_ORDER,
             "network training": training * image.training_flop,
         }
-        return Work(parts, rows=own.updates)
+        return Work(parts, evaluations_along(own, own.updates), own.updates)
 
     def refuse(self, settings: Resolved, dataset: Dataset) -> None:
         """A memory budget that does not hold one image's pass."""

@@ -21,7 +21,7 @@ from empirical.distillation import method as matched
 from empirical.distillation.loop import distil
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment
-from empirical.experiment.families import Family, Method, Work, along_the_run, method_named
+from empirical.experiment.families import Family, Method, Work, along_the_run, evaluations_along, method_named
 from empirical.experiment.gradient_matching import SECOND_ORDER, GradientMatchingSettings
 from empirical.networks.cost import Cost
 from empirical.settings.settings import Resolved, Settings, narrowed
@@ -75,7 +75,7 @@ class OwnFamily(Family):
         synthetic = dataset.classes * own.ipc
         real = sum(min(own.batch_real, size) for size in dataset.train.class_sizes)
         flop = own.updates * (real + SECOND_ORDER * synthetic) * image.training_flop
-        return Work({"distillation": flop}, rows=own.updates)
+        return Work({"distillation": flop}, evaluations_along(own, own.updates), own.updates)
 
     def make(self, experiment: Experiment) -> SyntheticSet:
         """One distillation."""

@@ -7,7 +7,7 @@ What a row cannot say is a `change` of the engine that matches: see `MethodSetti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -19,7 +19,6 @@ from empirical.correction import SampleDifficultyCorrection
 from empirical.data.augmentation import SiameseAugmentation, default_strategy, parse_strategy
 from empirical.data.datasets import Dataset
 from empirical.distillation.loop import Measurement, Probe, Step, distil
-from empirical.evaluation.protocol import evaluate_splits
 from empirical.experiment import families
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.experts import TrajectoryMatchingSettings, experts_of, whitened
@@ -39,7 +38,6 @@ from empirical.trajectory_matching.method import Engine, TrajectoryMatching
 from empirical.trajectory_matching.selection import selected_start, with_logits
 from empirical.trajectory_matching.snapshot_probe import SnapshotProbe
 from empirical.trajectory_matching.student import Chunked, Eager, Student, TrainingLoss
-from shared.records import metric_names as metric
 from shared.records.roles import TRAJECTORY
 
 _RATE_ADVICE = "--syn-lr-min keeps it above a bound, a smaller --lr-lr moves it less"
@@ -155,7 +153,7 @@ class TrajectoryMatchingFamily(Family):
             steps["labels"] = Step(own.lr_y, 0.9)
         elif own.teacher_label:
             steps["labels"] = Step(1.0, 0.0)
-        measurements = [Measurement(evaluation_points(experiment), own.eval_it)]
+        measurements = [Measurement(experiment.evaluation(), own.eval_it)]
         if settings.probe_every:
             measurements.insert(0, Measurement(_probes(experiment, pool, network), settings.probe_every))
         return distil(experiment.distillation(matching, start, steps, measurements))
@@ -200,21 +198,6 @@ def _probes(experiment: Experiment, pool: ExpertPool, network: nn.Module) -> Pro
     settings = narrowed(experiment.settings, TrajectoryMatchingSettings)
     own, common = SnapshotProbe(pool, network, settings.trajectory.starts), experiment.probe()
     return lambda made, steps: {**common(made, steps), **own(made, steps)}
-
-
-def evaluation_points(experiment: Experiment) -> Probe:
-    """Accuracy of fresh networks on test and, if there is one, validation images; for the record."""
-    dataset, count = experiment.dataset, experiment.settings.eval_networks
-    splits: tuple[Literal["test", "validation"], ...] = ("test",)
-    if dataset.validation is not None:
-        splits = ("test", "validation")
-
-    def measured(made: SyntheticSet, steps: int) -> Mapping[str, Any]:
-        judged = experiment.protocol, experiment.choice, count, experiment.seed
-        found = evaluate_splits(made, dataset, *judged, splits)
-        return {metric.accuracies(name): list(e.accuracies) for name, e in found.items()}
-
-    return measured
 
 
 def _matching(

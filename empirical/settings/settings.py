@@ -85,6 +85,8 @@ class Settings:
         eval_epochs: their training epochs E (E + 1 are run).
         eval_batch: images a step of their training.
         eval_augmentation: none, operations, or condensation (DC's own, used on MNIST).
+        eval_along: updates between two evaluations on the way (trajectory matching has --eval-it); 0: at the end alone.
+            Each trains --eval-networks networks.
         whole_epochs: epochs on the whole training set.
         whole_batch: images a step of them.
         feature_epochs: epochs of the network that herding takes features from.
@@ -156,6 +158,7 @@ class Settings:
     eval_epochs: int | None = setting(None, makes=False, judges="always", read_by=_SET, least=0, most=COUNT)
     eval_batch: int = setting(256, makes=False, judges="changed", read_by=_SET, least=1, most=COUNT)
     eval_augmentation: str | None = setting(None, makes=False, judges="always", read_by=_SET)
+    eval_along: int = setting(0, makes="changed", compared=True, read_by=_GRADIENT, least=0, most=COUNT)
     whole_epochs: int = setting(50, makes=False, judges="always", needs=_WHOLE, least=1, most=COUNT)
     whole_batch: int = setting(256, makes=False, judges="changed", needs=_WHOLE, least=1, most=COUNT)
     feature_epochs: int = setting(10, read_by=("features",), least=0, most=COUNT)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from empirical.data.datasets import Dataset
 from empirical.experiment.families import family_of, method_named
@@ -15,7 +16,7 @@ from empirical.experiment.resolve import published_coefficient, resolve
 from empirical.settings.identity import identity, judgement
 from empirical.settings.roles import roles
 from empirical.settings.settings import PUBLISHED, Resolved, Settings
-from empirical.sweep.options import Block, Coefficient
+from empirical.sweep.options import Block, schedule_of
 from shared.records.records import plain
 
 SHARING = 0.5
@@ -39,8 +40,9 @@ class Cell:
 
     @property
     def strength(self) -> float:
-        """Lambda, or the pull that takes its place; 0 without a correction."""
-        return self.settings.sdc or self.settings.sdc_pull or 0.0
+        """Lambda, or the pull that takes its place, at the start; 0 without a correction."""
+        s = self.settings
+        return s.sdc or s.sdc_pull or (s.asdc or s.asdc_pull or (0.0,))[0]
 
     def digest(self, without: Sequence[str] = ()) -> str:
         """Hash of all that the set and its accuracies depend on, but for what is left out."""
@@ -51,14 +53,18 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
-    def _by(self) -> str:
-        return "pull" if self.settings.by_pull else "lambda"
+    def correction(self) -> str:
+        """As the folder's name says it: lambda0.01, pull0.1, pull0.1-0.4; schedules of lambda are lambda0, as ever."""
+        if not self.settings.by_pull:
+            return f"lambda{self.settings.sdc or 0.0:g}"
+        schedule = self.settings.asdc_pull
+        return f"pull{self.strength:g}" + (f"-{schedule[1]:g}" if schedule else "")
 
     @property
     def name(self) -> str:
         """Of the folder: what a reader looks for, and the hash."""
         s = self.settings
-        parts = [Path(s.dataset).name, s.method, f"ipc{s.ipc}", f"{self._by}{self.strength:g}", f"seed{s.seed}"]
+        parts = [Path(s.dataset).name, s.method, f"ipc{s.ipc}", self.correction, f"seed{s.seed}"]
         if not has_ipc(s.method):
             parts.remove(f"ipc{s.ipc}")
         return "-".join([*parts, self.digest()[:10]])
@@ -85,19 +91,23 @@ def expand(
             if not has_ipc(method):
                 base = replace(base, ipc=1)
             corrected = "distilled" in method_named(method).tags
-            lambdas: tuple[Coefficient, ...] = block.lambdas if corrected else (0.0,)
             data = data_of(base)
-            for coefficient in lambdas:
-                published = coefficient == PUBLISHED
-                value = published_coefficient(dataset, method, ipc)[0] if published else coefficient
-                # 0 is the plain method, as a run without the flag
-                settings = resolve(replace(base, sdc=float(value) or None), data)
-                cell = Cell(settings, data.fingerprint)
-                found.setdefault(cell.digest(), cell)
-            for pull in block.pulls if corrected else ():
-                cell = Cell(resolve(replace(base, sdc_pull=pull or None), data), data.fingerprint)
+            for correction in _corrections(block, base) if corrected else [{}]:
+                cell = Cell(resolve(replace(base, **correction), data), data.fingerprint)
                 found.setdefault(cell.digest(), cell)
     return list(found.values())
+
+
+def _corrections(block: Block, base: Settings) -> list[dict[str, Any]]:
+    """The settings of each correction of a block; 0 is the plain method, as a run without the flag."""
+    usual = [published_coefficient(base.dataset, base.method, base.ipc)[0]] if PUBLISHED in block.lambdas else []
+    lambdas = [usual[0] if value == PUBLISHED else float(value) for value in block.lambdas]
+    return [
+        *({"sdc": value or None} for value in lambdas),
+        *({"sdc_pull": value or None} for value in block.pulls),
+        *({"asdc": schedule_of(text)} for text in block.asdcs),
+        *({"asdc_pull": schedule_of(text)} for text in block.asdc_pulls),
+    ]
 
 
 def has_ipc(method: str) -> bool:

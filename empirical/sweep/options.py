@@ -23,7 +23,9 @@ from shared.terminal.arguments import read_arguments
 from shared.terminal.plugins import load_plugins, places
 
 Coefficient = float | Literal["published"]
-AXES = ("methods", "datasets", "ipcs", "lambdas", "pulls", "seeds")
+AXES = ("methods", "datasets", "ipcs", "lambdas", "pulls", "asdcs", "asdc_pulls", "seeds")
+STRENGTHS = ("lambdas", "pulls", "asdcs", "asdc_pulls")
+"""Axes of the correction, whose values are run side by side."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Block:
     ipcs: tuple[int, ...] = (1,)
     lambdas: tuple[Coefficient, ...] = (0.0,)
     pulls: tuple[float, ...] = ()
+    asdcs: tuple[str, ...] = ()
+    asdc_pulls: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
 
 
@@ -52,6 +56,8 @@ class Axes:
             run once.
         pulls: the correction by its pull at the start in place of lambda, 0 for none: comparable across methods, data
             sets and images a class; see --sdc-pull of a single run.
+        asdcs: corrections that grow along the run, each START:END, such as 0.002:0.008, beside the lambdas.
+        asdc_pulls: the same by their pull, such as 0.1:0.4.
         seeds: of distillations; coefficients of one seed are paired: same start, networks, batches, draws and
             evaluation networks.
         preset: table1, published or laptop; by default that of the data set.
@@ -75,6 +81,8 @@ class Axes:
     ipcs: tuple[int, ...] | None = None
     lambdas: tuple[Coefficient, ...] | None = None
     pulls: tuple[float, ...] | None = None
+    asdcs: tuple[str, ...] | None = None
+    asdc_pulls: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
     preset: str | None = None
     status: bool = False
@@ -147,8 +155,8 @@ def blocks_of(axes: Axes) -> list[Block]:
         values = {name: tuple(block.get(name, ())) for name in AXES}
         for name in ("methods", "datasets", "ipcs"):
             values[name] = tuple(v for v in values[name] if v in typed.get(name, values[name]))
-        if values["lambdas"] != (0.0,) or values["pulls"]:
-            values |= {name: typed[name] for name in ("lambdas", "pulls") if name in typed}
+        if any(values[name] for name in STRENGTHS[1:]) or values["lambdas"] != (0.0,):
+            values |= {name: typed[name] for name in STRENGTHS if name in typed}
         if "seeds" in typed and any("set" in method_named(name).tags for name in values["methods"]):
             values["seeds"] = typed["seeds"]
         if values["methods"] and values["datasets"] and values["ipcs"]:
@@ -166,8 +174,25 @@ def _check_strengths(typed: dict[str, Any]) -> None:
     for value in typed.get("lambdas", ()):
         if value != PUBLISHED and not math.isfinite(float(value)):
             raise ValueError(f"--lambdas takes finite numbers or published, not {value}")
-    if "pulls" in typed:
+    for name in ("asdcs", "asdc_pulls"):
+        for text in typed.get(name, ()):
+            schedule_of(text, flag(name))
+    if any(name in typed for name in STRENGTHS[1:]):
         typed.setdefault("lambdas", ())
+
+
+def schedule_of(text: str, named: str = "--asdcs") -> tuple[float, float]:
+    """Start and end of a correction that grows along the run.
+
+    Raises:
+        ValueError: it is not START:END.
+
+    """
+    try:
+        start, end = map(float, text.split(":"))
+    except ValueError:
+        raise ValueError(f"{named} takes START:END, two numbers such as 0.002:0.008, not {text}") from None
+    return start, end
 
 
 @dataclass(frozen=True)

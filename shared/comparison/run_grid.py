@@ -42,7 +42,7 @@ from shared.records.recorded import (
     refuse_empty,
 )
 from shared.records.records import Run
-from shared.records.roles import GRADIENT, OTHER
+from shared.records.roles import GRADIENT, OTHER, TRAJECTORY
 
 _VARIANT = ("width", "depth", "activation", "norm", "pooling")
 SCHEDULE = "its correction is not one coefficient: a schedule"
@@ -120,7 +120,8 @@ def _own(recorded: Recorded) -> list[Measurement]:
     """Of the set that the run made."""
     if recorded.accuracies is None:
         return []
-    points, _ = evaluation_points(recorded.run.metrics())
+    # Points along a run of trajectory matching are what it is judged by; along others they are a curve to look at.
+    points, _ = evaluation_points(recorded.run.metrics() if recorded.family == TRAJECTORY else [])
     accuracies = {_POINTS[name]: row[metric.accuracies(metric.TEST)] for name, row in points.items()}
     return _measured(
         recorded, _Labels.of(recorded), accuracies or {"accuracy": recorded.accuracies.tolist()}, _per_run(recorded)

@@ -147,6 +147,30 @@ def test_a_sweep_takes_pulls_pairs_them_and_measures_once(tmp_path: Path, monkey
     assert lambdas[2] == pytest.approx(5 * lambdas[1])
 
 
+def test_a_sweep_runs_schedules_beside_coefficients(tmp_path: Path) -> None:
+    grid = ["--lambdas", "0", "0.1", "--asdcs", "0.1:1", "--asdc-pulls", "0.1:0.5", "--out", str(tmp_path), *SHORT]
+    assert sweep.main([*grid, "--methods", "dsa", "--iterations", "3", "--eval-along", "2"]) == 0
+    found, left_out = read_recorded([tmp_path])
+    assert not left_out
+    assert sorted(map(str, (one.correction for one in found))) == [
+        "ASDC, pull 0.1 to 0.5", "ASDC, λ 0.1 to 1", "SDC, λ = 0.1", "plain"
+    ]  # fmt: skip
+    assert {folder.name.split("-seed")[0].split("ipc1-")[1] for folder in (tmp_path / "cells").iterdir()} == {
+        "lambda0", "lambda0.1", "pull0.1-0.5"
+    }  # fmt: skip
+    for one in found:  # judged before the first update, after the second and at the end, which is the result
+        points = [row for row in one.run.metrics() if "test_accuracies" in row]
+        assert [row["step"] for row in points] == [0, 2, 3]
+        assert one.accuracies is not None
+        assert points[-1]["test_accuracies"] == one.accuracies.tolist()
+
+
+@pytest.mark.parametrize("text", ["0.1", "0.1:x", "0.1:0.2:0.3", ""])
+def test_what_is_no_schedule_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep.main(["--asdcs", text, "--out", str(tmp_path / "r"), *SHORT]) == 2
+    assert "--asdcs takes START:END" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
