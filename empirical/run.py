@@ -35,7 +35,7 @@ from empirical.experiment.coresets import RANDOM
 from empirical.experiment.cost import LONG
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.experts import experts_command, experts_missing
-from empirical.experiment.families import Method, family_of, method_named, recorded_roles, unread
+from empirical.experiment.families import Method, family_of, method_named, notes, recorded_roles, unread
 from empirical.experiment.help import description
 from empirical.experiment.make import make
 from empirical.experiment.resolve import published_coefficient, resolve, with_preset
@@ -220,6 +220,8 @@ def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -
         f"{settings.method} on {settings.dataset}, {settings.ipc} a class; preset {settings.preset}: {preset} "
         f"({settings.iterations} iterations, {settings.eval_networks} evaluation networks)"
     )
+    for told in notes(plan.variants.values()):
+        print(f"note: {told}", file=sys.stderr)
     if typed.sdc == PUBLISHED:
         console.print(published_coefficient(settings.dataset, settings.method, settings.ipc)[1])
     if settings.dry_run:

@@ -127,6 +127,10 @@ class Family(ABC):
         """
         return dataset
 
+    def notes(self, settings: Resolved) -> list[str]:
+        """What of a run is not as its name or its preset lets one expect, a sentence each; told at its start."""
+        return []
+
     def refuse(self, settings: Resolved, dataset: Dataset) -> None:  # noqa: B027  (as above)
         """Refuses what only data and device tell, before any work.
 
@@ -223,6 +227,11 @@ def recorded_roles(settings: Resolved) -> Roles:
         if not method.reads(role) or (role.needs and not tags & set(role.needs)):
             unread.append(name)
     return Roles(tuple(free), tuple(unread), method.family.name)
+
+
+def notes(runs: Iterable[Resolved]) -> list[str]:
+    """What of some runs is not as their names let one expect (`Family.notes`), each sentence once."""
+    return list(dict.fromkeys(told for run in runs for told in family_of(run).notes(run)))
 
 
 def unread(arguments: Iterable[str], runs: Sequence[Settings]) -> list[str]:

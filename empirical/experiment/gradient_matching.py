@@ -31,7 +31,7 @@ from empirical.gradient_matching.hard_threshold import HardThreshold
 from empirical.gradient_matching.matching_loss import GradientMatchingLoss, MatchingLoss
 from empirical.gradient_matching.method import GradientMatching, Loops
 from empirical.gradient_matching.paired import PairedGradientMatching, common_share
-from empirical.gradient_matching.schedule import WarmUp, loop_lengths
+from empirical.gradient_matching.schedule import PUBLISHED_WARM_UP, WarmUp, loop_lengths
 from empirical.networks.cost import Cost, measure
 from empirical.settings.settings import Distilled, Resolved, Settings, narrowed
 from empirical.synthetic.synthetic_set import SyntheticSet
@@ -40,6 +40,8 @@ from shared.records.roles import GRADIENT
 
 SECOND_ORDER = 3
 """Arithmetic of a gradient's gradient over that of a gradient (forward and backward)."""
+PUBLISHED_ITERATIONS = 1000
+"""Outer iterations of the published runs, for which the published warm-up was chosen."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,23 @@ class GradientMatchingFamily(Family):
             "network training": training * image.training_flop,
         }
         return Work(parts, evaluations_along(own, own.updates), own.updates)
+
+    def notes(self, settings: Resolved) -> list[str]:
+        """A contrastive method whose warm-up is longer than the run: the laptop preset is a 25th of the published."""
+        own = narrowed(settings, GradientMatchingSettings)
+        warm_up = WarmUp(own.warm_up_iterations, own.warm_up_steps)
+        if not _row(method_named(own.method)).contrastive or warm_up.contrastive(
+            own.iterations - 1, own.matching_steps - 1
+        ):
+            return []
+        quarter = own.iterations * PUBLISHED_WARM_UP.iterations // PUBLISHED_ITERATIONS
+        told = (
+            f"{own.method} is never contrastive in this run: {own.iterations} outer iterations of {own.matching_steps} "
+            f"matching steps end before its warm-up does (--warm-up-iterations {own.warm_up_iterations}, "
+            f"--warm-up-steps {own.warm_up_steps}), so it matches class by class throughout; --warm-up-iterations "
+            f"{quarter} makes it contrastive after a quarter of the run, as at the published length"
+        )
+        return [told]
 
     def refuse(self, settings: Resolved, dataset: Dataset) -> None:
         """A memory budget that does not hold one image's pass."""

@@ -132,6 +132,17 @@ class TrajectoryMatchingFamily(Family):
         zca = narrowed(settings, TrajectoryMatchingSettings).trajectory.zca
         return whitened(dataset, fitted) if zca else dataset
 
+    def notes(self, settings: Resolved) -> list[str]:
+        """Images held out under a preset that is called published, where none are."""
+        if settings.preset == "laptop" or not settings.validation:
+            return []
+        told = (
+            f"{100 * settings.validation:g} % of the training images are held out, from the experts too, to choose "
+            "among the evaluation points; the published runs hold none out and report the best test accuracy: "
+            "--validation 0"
+        )
+        return [told]
+
     def refuse(self, settings: Resolved, dataset: Dataset) -> None:
         """A student that is to be compiled where nothing can be."""
         if settings.trajectory.compiled_student:

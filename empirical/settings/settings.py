@@ -45,7 +45,8 @@ class Settings:
             a known name takes its published settings.
         ipc: synthetic images a class.
         preset: table1, published or laptop; digits take laptop and other data sets published if it is not
-            given.
+            given. In trajectory matching published holds 2 % of the training images out, from the experts too, which
+            the published runs do not: --validation 0.
         sdc: lambda of the sample difficulty correction; without a number the published one of this method,
             data set and ipc.
         asdc: start and end of lambda that grows along the run.
@@ -96,7 +97,8 @@ class Settings:
             the same run with it; on for digits.
         probe_every: updates between two measurements of difficulty on fixed probe networks; 0 for none; a
             tenth of the run if not given.
-        validation: share of each class held out of the training images, the same images for every seed.
+        validation: share of each class held out of the training images, the same images for every seed; 0.02 in
+            trajectory matching (0.1 in its laptop preset), where it chooses among the evaluation points.
         train_images: training images used, each class in its proportion, the same for every seed; all if not given.
         data_root: folder of the data files.
         download: fetch missing data.

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from empirical import networks
 from empirical.distillation.loop import Diverged
-from empirical.experiment.families import family_of, unread
+from empirical.experiment.families import family_of, notes, unread
 from empirical.runtime.checkpoint import FolderInUse
 from empirical.runtime.devices import device_named
 from empirical.runtime.places import refuse_place
@@ -77,6 +77,8 @@ def execute(request: Request, console: Console) -> int:
     if axes.status:
         _show(request, cells, console)
         return 0
+    for told in notes(c.settings for c in cells):
+        print(f"note: {told}", file=sys.stderr)
     to_run = ledger.to_run(root, cells, axes.retry_diverged)
     left = groups(to_run, axes.separate)
     missing = missing_of(to_run, data_of)
