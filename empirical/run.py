@@ -182,10 +182,14 @@ class Plan:
 
 def _plan(settings: Settings, dataset: Dataset) -> Plan:
     plain = "correction" not in settings.tags
-    variants = {settings.method if plain else f"{settings.method} + SDC": resolve(settings, dataset)}
+    base = settings.method
+    if settings.hard_threshold is not None:  # no plain run either
+        base += f", threshold {settings.hard_threshold:g}"
+    kind = "" if plain else " + ASDC" if "schedule" in settings.tags else " + SDC"
+    variants = {f"{base}{kind}": resolve(settings, dataset)}
     if settings.compare and plain and "distilled" in method_named(settings.method).tags:
         corrected = resolve(replace(settings, sdc="published"), dataset)
-        variants[f"{settings.method} + SDC {corrected.sdc:g}"] = corrected
+        variants[f"{base} + SDC {corrected.sdc:g}"] = corrected
     return Plan(variants, settings.compare)
 
 

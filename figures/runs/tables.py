@@ -7,12 +7,10 @@ difference (same seed: same real batches, networks, augmentation and evaluation 
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +19,7 @@ import tyro
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from figures.runs.published import CORRECTED, published
 from figures.runs.recorded import Cells, read_cells
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command
@@ -36,15 +35,6 @@ class Measured:
     plain: dict[int, Array]
     corrected: dict[int, Array]
     coefficient: float | None
-
-
-def published() -> dict[tuple[str, str, str], tuple[float, float]]:
-    """Table 1 of arXiv 2408.12483: (method, data set, images a class or "") -> accuracy %, standard deviation."""
-    text = resources.files("figures.runs").joinpath("table1.csv").read_text(encoding="utf-8")
-    return {
-        (row["method"], row["dataset"], row["ipc"]): (float(row["accuracy"]), float(row["std"]))
-        for row in csv.DictReader(text.splitlines())
-    }
 
 
 def collect(roots: Sequence[Path]) -> dict[Cell, Measured]:
@@ -111,8 +101,9 @@ def table(measured: dict[Cell, Measured]) -> str:
         return f"{mean:.2f} (seeds {_number(seeds)}, networks {_number(networks)}; n = {count})"
 
     def stated(method: str, dataset: str, ipc: int) -> str:
-        found = reference.get((method, dataset, str(ipc)))
-        return f"{found[0]:.1f} ± {found[1]:.1f}" if found else "-"
+        name = Path(dataset).name.replace("_", "-")  # a path that ends in a known name is that data set
+        found = reference.get((method, name, ipc or None))  # the whole set has no images a class
+        return str(found) if found else "-"
 
     lines = [
         "| data set | ipc | method | lambda | plain % | with SDC % | paired gain (95 %) | published plain | + SDC |",
@@ -124,7 +115,7 @@ def table(measured: dict[Cell, Measured]) -> str:
         coefficient = "-" if cell.coefficient is None else f"{cell.coefficient:g}"
         lines.append(
             f"| {dataset} | {ipc} | {method} | {coefficient} | {entry(cell.plain)} | {entry(cell.corrected)} | "
-            f"{difference} | {stated(method, dataset, ipc)} | {stated(f'{method}+sdc', dataset, ipc)} |"
+            f"{difference} | {stated(method, dataset, ipc)} | {stated(method + CORRECTED, dataset, ipc)} |"
         )
     return "\n".join(lines)
 

@@ -389,3 +389,18 @@ def test_held_out_images_under_the_published_preset_are_told(method):
 def test_a_dry_run_tells_what_is_not_as_its_name(tmp_path, capsys):
     assert run.main(["--method", "dsac", "--dry-run", "--out", str(tmp_path / "r")]) == 0
     assert capsys.readouterr().err.count("note: dsac is never contrastive") == 1  # not once for each variant
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        (["--no-compare"], ["dsa"]),
+        (["--no-compare", "--sdc", "0.1"], ["dsa + SDC"]),
+        (["--no-compare", "--asdc", "0.1", "0.2"], ["dsa + ASDC"]),
+        (["--no-compare", "--hard-threshold", "2"], ["dsa, threshold 2"]),
+        ([], ["dsa", "dsa + SDC 0.002"]),
+        (["--hard-threshold", "2"], ["dsa, threshold 2", "dsa, threshold 2 + SDC 0.002"]),
+    ],
+)
+def test_what_was_corrected_is_never_called_by_the_method_alone(more, names):
+    assert list(run._plan(run.parse(more), load("digits")).variants) == names
