@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from figures.names import PANEL, shown, stem, stems
 from figures.runs.recorded import PLAIN, Cells, Correction, Variants, accuracy, distilled
 from figures.runs.tables import Measured, paired_gain
 from figures.style import BLACK, BLUE, COLUMN, GREEN, PAGE, RED, look, look_of, save, wrapped
+from shared.comparison.grid import Grid
+from shared.comparison.order_check import best_cells
+from shared.records.roles import OTHER
 
 
 def constant(variants: Variants) -> list[Correction]:
@@ -54,10 +59,11 @@ def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], f
         for axes in panels.flat[len(methods) :]:
             axes.set_visible(False)
         for axes, (method, lines) in zip(panels.flat, methods.items(), strict=False):
+            coefficients = sorted({c.start for v in lines.values() for c in constant(v)})
             for ipc, variants in lines.items():
-                rows += _line(axes, variants, {"method": method, "ipc": ipc}, *look_of(sizes.index(ipc)))
-            _symmetric_log(axes, sorted({c.start for v in lines.values() for c in constant(v)}))
-            axes.set_xlabel(r"coefficient $\lambda$")
+                named = {"method": method, "ipc": ipc}
+                rows += _line(axes, variants, named, coefficients, look_of(sizes.index(ipc)))
+            _equal_steps(axes, coefficients)
             # above the axes: error bars leave no free corner
             axes.legend(
                 title=f"{shown(method.upper(), PANEL)}, IPC", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6,
@@ -70,8 +76,10 @@ def _sensitivity_figure(dataset: str, methods: dict[str, dict[int, Variants]], f
         return save(figure, folder, name, rows)
 
 
-def _line(axes: Axes, variants: Variants, named: dict[str, Any], colour: str, marker: str) -> list[dict[str, Any]]:
-    rows = []
+def _line(
+    axes: Axes, variants: Variants, named: dict[str, Any], coefficients: list[float], style: tuple[str, str]
+) -> list[dict[str, Any]]:
+    rows, (colour, marker) = [], style
     for correction in constant(variants):
         mean, error, seeds = accuracy(variants[correction])
         paired = gain(variants, correction) if correction != PLAIN else None
@@ -82,23 +90,20 @@ def _line(axes: Axes, variants: Variants, named: dict[str, Any], colour: str, ma
                 "paired_gain": difference, "half_width_95": half, "pairs": pairs,
             }
         )  # fmt: skip
-    x, y, e = (np.array([r[name] for r in rows]) for name in ("lambda", "accuracy", "se"))
+    x = [coefficients.index(r["lambda"]) for r in rows]
+    y, e = (np.array([r[name] for r in rows]) for name in ("accuracy", "se"))
     axes.errorbar(x, y, np.nan_to_num(e), fmt=marker + "-", color=colour, capsize=1.5, label=str(named["ipc"]))
     return rows
 
 
-def _symmetric_log(axes: Axes, coefficients: list[float]) -> None:
-    """An axis logarithmic on both sides of 0, ticks at the coefficients themselves where they do not run together."""
-    smallest = min(abs(c) for c in coefficients if c)
-    axes.set_xscale("symlog", linthresh=smallest, linscale=1.0)
-    places = [math.copysign(1.0 + math.log10(abs(c) / smallest), c) if c else 0.0 for c in coefficients]
-    room = 0.1 * (max(places) - min(places))
-    kept: list[int] = []
-    for k in sorted(range(len(places)), key=lambda k: (coefficients[k] != 0.0, -abs(places[k]))):
-        if all(abs(places[k] - places[j]) >= room for j in kept):
-            kept.append(k)
-    axes.set_xticks([coefficients[k] for k in kept], [f"{coefficients[k]:g}" for k in kept], rotation=30)
-    axes.set_xticks([], minor=True)
+def _equal_steps(axes: Axes, coefficients: list[float]) -> None:
+    """One step a coefficient: any scale would spend its width between coefficients, where nothing was measured."""
+    crowded = len(coefficients) > 8 or max(len(f"{c:g}") for c in coefficients) > 5
+    axes.set_xticks(range(len(coefficients)), [f"{c:g}" for c in coefficients], rotation=40 if crowded else 0)
+    axes.set_xlim(-0.4, len(coefficients) - 0.6)
+    if 0.0 in coefficients:
+        axes.axvline(coefficients.index(0.0), color="0.85", linewidth=0.8, zorder=0)
+    axes.set_xlabel(r"coefficient $\lambda$ (equal steps)")
 
 
 def ipc_figures(cells: Cells, folder: Path) -> list[Path]:
@@ -114,6 +119,22 @@ def ipc_figures(cells: Cells, folder: Path) -> list[Path]:
             title = f"{shown(method)} on {shown(dataset)}"
             paths += _ipc_figure(title, by_ipc, folder, f"lambda-ipc-{named[dataset]}-{stem(method)}")
     return paths
+
+
+def best_told(by_ipc: Mapping[int, Variants], coefficients: Sequence[float]) -> dict[int, float]:
+    """IPC -> its best lambda, where the order check tells that from 0 (`shared.comparison.order_check`)."""
+    every = sorted({0.0, *coefficients})
+    variants = [[v.get(Correction(c), {}) for c in every] for v in by_ipc.values()]
+    found = [r for row in variants for seeds in row for r in seeds.values()]
+    seeds = sorted({r.seed for r in found})
+    networks = max(r.percent.size for r in found)
+    accuracy = np.full((len(by_ipc), len(every), len(seeds), networks), np.nan)
+    for (i, row), (k, seed) in product(enumerate(variants), enumerate(seeds)):
+        for j, runs in enumerate(row):
+            if seed in runs:
+                accuracy[i, j, k, : runs[seed].percent.size] = runs[seed].percent / 100.0
+    grid = Grid("", "", OTHER, 2, np.array(list(by_ipc)), np.array(every), accuracy)
+    return {cell.ipc: cell.best for cell in best_cells(grid) if cell.identifiable}
 
 
 def _ipc_figure(title: str, by_ipc: dict[int, Variants], folder: Path, name: str) -> list[Path]:
@@ -144,9 +165,10 @@ def _ipc_figure(title: str, by_ipc: dict[int, Variants], folder: Path, name: str
             words += f"\n± {half:.1f}" if np.isfinite(half) else ""
             colour = "white" if abs(value) > 0.6 * most else BLACK
             axes.text(k, i, words, ha="center", va="center", fontsize=6, color=colour)
-        for i, row in enumerate(table[..., 0]):
-            if np.isfinite(row).any() and np.nanmax(row) > 0.0:
-                best = int(np.nanargmax(row))
+        told = best_told(by_ipc, coefficients)
+        for i, ipc in enumerate(by_ipc):
+            if ipc in told:
+                best = coefficients.index(told[ipc])
                 axes.add_patch(
                     Rectangle((best - 0.48, i - 0.48), 0.96, 0.96, fill=False, edgecolor=RED, linewidth=1.2)
                 )
@@ -156,9 +178,8 @@ def _ipc_figure(title: str, by_ipc: dict[int, Variants], folder: Path, name: str
         axes.set_ylabel("images per class")
         pairs = max(r["pairs"] for r in rows)
         half = ", ± 95 %" if pairs > 1 else ""
-        axes.set_title(
-            f"{title}; up to {pairs} paired seeds{half}\nboxed: best gain, if above 0", fontsize=7
-        )
+        boxed = "boxed: a best λ that is told from 0" if told else "no best λ is told from 0"
+        axes.set_title(f"{title}; up to {pairs} paired seeds{half}\n{boxed}", fontsize=7)
         figure.colorbar(image, ax=axes, label="gain (points)")
         return save(figure, folder, name, rows)
 

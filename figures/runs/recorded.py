@@ -100,10 +100,3 @@ def spread_out(variants: Variants, most: int = 3) -> list[Correction]:
     others = [c for c in variants if c != PLAIN]
     places = sorted({round(p) for p in np.linspace(0, len(others) - 1, min(most, len(others)))}) if others else []
     return [c for c in (PLAIN,) if c in variants] + [others[p] for p in places]
-
-
-def representative(variants: Variants) -> Correction | None:
-    """The positive constant coefficient with most seeds that the plain method has too; of those the most accurate."""
-    plain = variants.get(PLAIN, {})
-    paired = [c for c in variants if c.start > 0 and not c.adaptive and plain.keys() & variants[c].keys()]
-    return max(paired, key=lambda c: (len(plain.keys() & variants[c].keys()), accuracy(variants[c])[0]), default=None)

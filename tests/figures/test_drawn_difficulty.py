@@ -98,13 +98,45 @@ def test_pictures_of_a_gallery_are_those_of_the_sets(drawn, tmp_path):
         record(tmp_path, 0.5, sdc=0.01, method=method)
     record(tmp_path, 0.2, method="mtt")  # without a partner
     gallery.gallery_figures(read_cells([tmp_path])[0], tmp_path)
-    ((figure, name, rows),) = drawn
-    assert name == "gallery-digits" and len(figure.axes) == 4
-    corners = [int(axes.images[0].get_array()[0, 0, 0]) for axes in figure.axes]
-    assert corners == [255, 128, 255, 128]
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["plain (60.0 %)", "SDC, λ = 0.01 (55.0 %)"]
-    assert [axes.get_ylabel() for axes in figure.axes] == ["dc\nIPC 1", "", "dsa\nIPC 1", ""]
-    assert [r["correction"] for r in rows] == ["plain", "SDC, λ = 0.01"] * 2
+    assert [name for _, name, _ in drawn] == ["gallery-digits-dc", "gallery-digits-dsa"]
+    for figure, _, rows in drawn:
+        plain, corrected, change = (axes.images[0].get_array() for axes in figure.axes)
+        assert (int(plain[0, 0, 0]), int(corrected[0, 0, 0]), int(change[0, 0, 0])) == (255, 128, 0)
+        assert int(change[0, -1, 0]) == 128  # of the other class, which is black in both
+        titles = [axes.get_title() for axes in figure.axes]
+        gained = "SDC, λ = 0.01\ngain -5.0 (one pair, no interval) points"
+        assert titles == ["plain", gained, "change, ± 50 % of white"]
+        assert figure.axes[0].get_ylabel() == "IPC 1" and "%" not in titles[0] + titles[1]  # no accuracy of a winner
+        assert [r["correction"] for r in rows] == ["plain", "SDC, λ = 0.01"]
+        assert rows[1]["largest_change"] == pytest.approx(127 / 255) and rows[1]["paired_gain"] == pytest.approx(-5.0)
+
+
+def test_a_gallery_shows_the_strongest_common_coefficient_and_not_the_best(drawn, tmp_path):
+    for ipc, coefficients in ((1, (0.01, 0.1, 1.0, -1.0)), (2, (0.01, 0.1))):
+        for seed in (0, 1):
+            record(tmp_path, 0.5, ipc=ipc, seed=seed)
+            for c in coefficients:  # the stronger, the less accurate
+                record(tmp_path, 0.4 - 0.3 * c - 0.05 * seed, sdc=c, ipc=ipc, seed=seed)
+    gallery.gallery_figures(read_cells([tmp_path])[0], tmp_path)
+    ((figure, _, rows),) = drawn
+    assert [r["correction"] for r in rows] == ["plain", "SDC, λ = 0.1"] * 2
+    assert figure.axes[1].get_title() == "SDC, λ = 0.1\ngain -1.6 ± 3.2 points, n = 2"
+    assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["IPC 1", "IPC 2"]
+
+
+def test_a_gallery_has_all_classes_and_says_how_many_images(drawn, tmp_path):
+    places = [np.arange(40 * c, 40 * c + 4) for c in range(45)]  # of 40 images a class the first four
+    pixels = np.repeat(np.arange(45, dtype=np.uint8), 40)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint8)
+    picture = gallery.tiled(pixels, places)
+    assert picture.shape == (2 * (4 * 3 + 1) + 4 * 3 - 1, 20 * 3 - 1, 3)
+    seen = {int(value) for value in np.unique(picture)} - {255}
+    assert seen == set(range(45))
+    for value in (None, 0.5):
+        record(tmp_path, 1.0, sdc=value, ipc=30)
+    gallery.gallery_figures(read_cells([tmp_path])[0], tmp_path)
+    ((figure, _, _),) = drawn
+    assert figure.axes[0].get_ylabel() == "IPC 30\n(first 20 of\neach class)"
+    assert figure.axes[2].get_title() == "no change that a pixel shows"
 
 
 def test_runs_compared_in_a_gallery_share_their_seed(drawn, tmp_path):

@@ -80,31 +80,35 @@ def test_sensitivity_shows_means_and_standard_errors(tmp_path, drawn):
     ((figure, name, _),) = drawn
     (axes,) = figure.axes
     x, y, half = bars(axes.containers[0])
-    assert name == "sensitivity-digits" and x.tolist() == [-0.1, 0.0, 0.01]
+    assert name == "sensitivity-digits" and x.tolist() == [0, 1, 2]  # a step a coefficient
     assert y == pytest.approx([69.0, 73.0, 75.0]) and half == pytest.approx([3.0 / np.sqrt(3)] * 3)
-    assert axes.get_xscale() == "symlog" and axes.get_ylabel() == "test accuracy (%)"
+    assert "equal steps" in axes.get_xlabel() and axes.get_ylabel() == "test accuracy (%)"
     assert texts(axes.get_legend()) == ["1"] and axes.get_legend().get_title().get_text() == "DSA, IPC"
     ticks = dict(zip(axes.get_xticks(), (t.get_text() for t in axes.get_xticklabels()), strict=True))
-    assert ticks == {-0.1: "-0.1", 0.0: "0", 0.01: "0.01"}
+    assert ticks == {0: "-0.1", 1: "0", 2: "0.01"}
 
 
-def test_gains_in_the_map_are_paired_and_the_best_is_boxed(tmp_path, drawn):
+def test_gains_in_the_map_are_paired_and_only_what_is_told_from_zero_is_boxed(tmp_path, drawn):
     gains = {1: {0.01: 0.03, 0.1: 0.01}, 5: {0.01: -0.02, 0.1: -0.01}}
+    noise = {1: (0.0, 0.001, -0.001), 5: (0.0, 0.001, -0.001), 10: (-0.04, 0.0, 0.04)}
+    gains[10] = {0.01: 0.01, 0.1: 0.03}  # best by its mean, and not told from 0
     for ipc, by_lambda in gains.items():
-        for seed in (0, 1):
+        for seed in (0, 1, 2):
             record(tmp_path, ipc=ipc, seed=seed, accuracies=(0.5 + 0.1 * seed,))
             for sdc, gain in by_lambda.items():
-                record(tmp_path, ipc=ipc, seed=seed, sdc=sdc, accuracies=(0.5 + 0.1 * seed + gain,))
+                accuracy = 0.5 + 0.1 * seed + gain + noise[ipc][seed]
+                record(tmp_path, ipc=ipc, seed=seed, sdc=sdc, accuracies=(accuracy,))
     run_coefficients.ipc_figures(read_cells([tmp_path])[0], tmp_path)
     ((figure, name, _),) = drawn
     axes, bar = figure.axes
     assert name == "lambda-ipc-digits-dsa" and bar.get_ylabel() == "gain (points)"
-    assert np.asarray(axes.images[0].get_array()) == pytest.approx(np.array([[3.0, 1.0], [-2.0, -1.0]]))
+    assert np.asarray(axes.images[0].get_array()) == pytest.approx(np.array([[3.0, 1.0], [-2.0, -1.0], [1, 3]]))
     assert axes.images[0].get_clim() == pytest.approx((-3.0, 3.0))  # white at 0
-    assert [t.get_text().split("\n")[0] for t in axes.texts] == ["+3.0", "+1.0", "-2.0", "-1.0"]
-    (box,) = axes.patches  # at IPC 5 nothing gains
+    assert [t.get_text().split("\n")[0] for t in axes.texts] == ["+3.0", "+1.0", "-2.0", "-1.0", "+1.0", "+3.0"]
+    (box,) = axes.patches  # at IPC 5 nothing gains, at IPC 10 nothing is told
+    assert "boxed: a best λ that is told from 0" in axes.get_title()
     assert (box.get_x() + 0.48, box.get_y() + 0.48) == pytest.approx((0.0, 0.0))
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["1", "5"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["1", "5", "10"]
 
 
 def test_adaptive_runs_stand_beside_constant_ones(tmp_path, drawn):
