@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from figures.desk import Desk
@@ -39,7 +40,7 @@ def best_fraction(folder: Path, points: int, report: Report) -> list[Path]:
                          "fraction": f, "value": v})  # fmt: skip
 
     with look():
-        figure, (errors, excess, best) = plt.subplots(1, 3, figsize=(PAGE, 2.5))
+        figure, ((errors, excess), (best, kept_best)) = plt.subplots(2, 2, figsize=(PAGE, 4.8))
         alpha = np.geomspace(0.3, 1e3, 4 * points)
         random = solve(alpha).test_error
         errors.plot(alpha, random, "--", color=BLACK, label="random")
@@ -64,13 +65,13 @@ def best_fraction(folder: Path, points: int, report: Report) -> list[Path]:
         report(1, 3)
         pools = np.geomspace(0.1, 100.0, points)
         easy = [scaling.best_fraction_of_pool(float(t)).fraction for t in pools]
-        best.plot(pools, easy, "-", color=CYCLE[0], label="easiest of pool, 0°")
+        best.plot(pools, easy, "-", color=CYCLE[0])
         record("best of pool", 0.0, "easy", math.nan, pools, easy, easy)
         report(2, 3)
-        for degrees, colour in zip((0.0, 10.0, 20.0, 40.0), CYCLE[1:], strict=False):
+        for degrees, colour in zip((0.0, 10.0, 20.0, 40.0), (CYCLE[0], *CYCLE[2:]), strict=False):
             kept = np.geomspace(0.3, 1.99 if degrees == 0.0 else 100.0, points)
             fraction, error = scaling.pareto_front(kept, "hard", math.radians(degrees))
-            best.plot(kept, fraction, "--", color=colour, label=f"hardest, {degrees:g}°")
+            kept_best.plot(kept, fraction, color=colour, label=rf"$\theta = {degrees:g}°$")
             record("best at kept alpha", degrees, "hard", math.inf, kept, fraction, error)
         report(3, 3)
         plain_log_axis(errors)
@@ -86,12 +87,18 @@ def best_fraction(folder: Path, points: int, report: Report) -> list[Path]:
         excess.set_xlim(2.0, 20.0)
         excess.set_ylim(1e-9, 3e2)
         excess.legend(loc="lower right")
-        best.set_xscale("log")
-        best.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        best.set_xlabel(r"pool $\alpha_{tot}$, or kept $\alpha$ (hardest)")
-        best.set_ylabel("best kept fraction")
-        best.set_xlim(0.006, 130.0)
-        best.set_ylim(0.0, 1.03)
-        best.set_title("best fraction")
-        best.legend(loc="lower left", fontsize=5.5, bbox_to_anchor=(-0.02, 0.0))
+        best.set_xlabel(r"pool $\alpha_{tot}$, kept and discarded")
+        best.set_title("easiest of a given pool, perfect probe")
+        kept_best.set_xlabel(r"kept samples per dimension $\alpha$")
+        kept_best.set_title("hardest of a pool without end")
+        kept_best.legend(loc="upper right", title="probe angle", title_fontsize=6.5)
+        for axes in (best, kept_best):
+            _fraction_axes(axes)
         return save(figure, folder, "best_fraction", rows)
+
+
+def _fraction_axes(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.set_ylabel("best kept fraction")
+    axes.set_ylim(0.0, 1.03)

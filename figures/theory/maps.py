@@ -9,7 +9,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, SymLogNorm
+from matplotlib.contour import QuadContourSet
 from matplotlib.ticker import FuncFormatter
 
 from figures.desk import Desk
@@ -74,11 +77,12 @@ def crossover_map(folder: Path, cells: int, report: Report) -> list[Path]:
             mesh = axes.pcolormesh(
                 fractions, degrees, values, norm=norm, cmap="viridis", shading="nearest", rasterized=True
             )
+            # Masked: between a number and "never" there is no contour.
             lines = axes.contour(
-                fractions, degrees, np.nan_to_num(values, nan=10 * LARGEST), levels=[1, 2, 3, 5, 10, 30],
+                fractions, degrees, np.ma.masked_invalid(values), levels=[1, 2, 3, 5, 10, 30],
                 colors="white", linewidths=0.6,
             )  # fmt: skip
-            axes.clabel(lines, fmt=lambda v: f"{v:g}", fontsize=5.5)
+            axes.clabel(lines, fmt=lambda v: f"{v:g}", fontsize=5.5, manual=with_room(axes, lines))
             at_degrees, at_fraction = np.nonzero(dotted)
             axes.plot(fractions[at_fraction], degrees[at_degrees], "k.", markersize=1.5)
             axes.set_xlabel("kept fraction f")
@@ -87,7 +91,8 @@ def crossover_map(folder: Path, cells: int, report: Report) -> list[Path]:
         bar = figure.colorbar(mesh, ax=panels, extend="both", label=r"crossover $\alpha^*$")
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         figure.text(
-            0.005, -0.02, "grey: never below α = 1000; dots: several crossovers, the last is drawn; unsigned margin",
+            0.005, -0.02, "grey: never below α = 1000, and no contour towards it; dots: several crossovers, the last "
+            "is drawn; unsigned margin",
             ha="left", va="top", fontsize=6,
         )  # fmt: skip
         return save(figure, folder, "crossover_map", rows)
@@ -119,11 +124,12 @@ def tilt_gain_map(folder: Path, cells: int, report: Report) -> list[Path]:
         figure, panels = plt.subplots(1, 3, figsize=(PAGE, 2.4), sharey=True)
         norm = SymLogNorm(1e-3, vmin=-0.1, vmax=0.1)
         # Equal rows: the tilt is spaced by factors on both sides of zero.
-        places = np.arange(taus.size)
+        rows_at = np.arange(taus.size + 1) - 0.5
+        step = math.sqrt(alphas[1] / alphas[0])
+        edges = np.append(alphas / step, alphas[-1] * step)
         for axes, values, alpha_c, (title, _, _) in zip(panels, gains, critical, probes, strict=True):
-            mesh = axes.pcolormesh(alphas, places, values, norm=norm, cmap="RdBu", shading="nearest", rasterized=True)
-            for side in (slice(None, taus.size // 2), slice(taus.size // 2 + 1, None)):  # at tau = 0 all gains are 0
-                axes.contour(alphas, places[side], values[side], levels=[0.0], colors="0.3", linewidths=0.7)
+            mesh = axes.pcolormesh(edges, rows_at, values, norm=norm, cmap="RdBu", shading="flat", rasterized=True)
+            axes.add_collection(LineCollection(sign_edges(edges, rows_at, values), colors="0.2", linewidths=0.8))
             axes.axvline(alpha_c, color=BLACK, linewidth=0.8, linestyle="--")
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
@@ -136,13 +142,55 @@ def tilt_gain_map(folder: Path, cells: int, report: Report) -> list[Path]:
         bar.set_ticks([-0.1, -0.01, -0.001, 0.0, 0.001, 0.01, 0.1])
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         figure.text(
-            0.005, -0.02, "dashed: alpha above which a small positive tilt hurts", ha="left", va="top", fontsize=6
-        )
+            0.005, -0.02, "dark steps: between cells where the gain changes its sign; dashed: the α, solved for, above "
+            "which a small positive tilt hurts; pale cells: less than 0.001", ha="left", va="top", fontsize=6,
+        )  # fmt: skip
         rows = [
             {"theta_deg": d, "margin": m, "alpha": a, "tau": t, "gain": gains[p, k, j]}
             for p, (_, d, m) in enumerate(probes) for k, t in enumerate(taus) for j, a in enumerate(alphas)
         ]  # fmt: skip
         return save(figure, folder, "tilt_gain", rows)
+
+
+def with_room(axes: Axes, lines: QuadContourSet, room: float = 0.13) -> list[tuple[float, float]]:
+    """One place for the label of each contour, in data: away from other labels and from the frame; none if none is.
+
+    Args:
+        axes: that the contours are drawn in.
+        lines: the contours.
+        room: shares of the axes that a label keeps from others; half of that from the frame.
+    """
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    taken: list[np.ndarray] = []
+    found = []
+    for segments in lines.allsegs:
+        points = np.concatenate([np.asarray(s, float).reshape(-1, 2) for s in segments] or [np.empty((0, 2))])
+        shares = (points - (left, bottom)) / (right - left, top - bottom)
+        inside = np.all((shares > room / 2) & (shares < 1 - room / 2), axis=1)
+        clear = np.full(len(shares), np.inf)
+        for other in taken:
+            clear = np.minimum(clear, np.linalg.norm(shares - other, axis=1))
+        fit = np.flatnonzero(inside & (clear > room))
+        if fit.size and np.ptp(shares, axis=0).sum() > room:
+            middle = fit[np.argmin(np.linalg.norm(shares[fit] - 0.5, axis=1))]
+            taken.append(shares[middle])
+            found.append((float(points[middle, 0]), float(points[middle, 1])))
+    return found
+
+
+def sign_edges(columns: np.ndarray, rows: np.ndarray, values: np.ndarray) -> list[list[tuple[float, float]]]:
+    """Edges between neighbouring cells of opposite sign, as segments; a value of 0 has no sign.
+
+    Args:
+        columns: [C + 1] edges of the columns.
+        rows: [R + 1] edges of the rows.
+        values: [R, C].
+    """
+    signs = np.sign(values)
+    beside = np.argwhere(signs[:, 1:] * signs[:, :-1] < 0)
+    above = np.argwhere(signs[1:] * signs[:-1] < 0)
+    found = [[(columns[c + 1], rows[r]), (columns[c + 1], rows[r + 1])] for r, c in beside]
+    return found + [[(columns[c], rows[r + 1]), (columns[c + 1], rows[r + 1])] for r, c in above]
 
 
 def _place(tau: float, taus: np.ndarray) -> float:

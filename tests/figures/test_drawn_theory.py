@@ -153,22 +153,45 @@ def test_the_tilt_map_holds_the_gains_row_by_row(drawn, tmp_path, monkeypatch):
     assert values[-1] == pytest.approx(of_row)
     assert values[-1] == pytest.approx(1.0 - np.geomspace(0.1, 10.0, 4))
     assert [line.get_xdata()[0] for a in figure.axes[:3] for line in a.get_lines()] == [2.0] * 3
+    edges = np.array(figure.axes[0].collections[1].get_segments())  # [edges, 2 ends, 2]
+    assert sorted(edges[:, 0, 0]) == pytest.approx([1.0] * 4)  # the gain turns at alpha = 1, in each row but tau = 0
+    assert sorted(edges[:, :, 1].mean(axis=1)) == pytest.approx([0, 1, 3, 4])
     labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert labels == ["-32", "-8", "-2", "-0.5", "0", "0.5", "2", "8", "32"]
     places = figure.axes[0].get_yticks()
     assert np.all(np.diff(places) > 0) and places[4] == 2 and (places[0], places[-1]) == (0, 4)
 
 
+def test_labels_of_contours_keep_apart_and_no_contour_runs_towards_never():
+    _, axes = plt.subplots()
+    x = np.linspace(0.0, 1.0, 6)
+    values = np.tile(np.array([np.nan, 100.0, 3.0, 2.0, 1.5, 1.0])[:, None], 6)  # a row of never, then steep
+    lines = axes.contour(x, x, np.ma.masked_invalid(values), levels=[1.2, 2.5, 10.0, 30.0, 31.0])
+    assert min(point[1] for segments in lines.allsegs for segment in segments for point in segment) >= 0.2
+    places = theory_maps.with_room(axes, lines)
+    assert len(axes.clabel(lines, manual=places)) == len(places) == 5  # 30 and 31 lie on each other: side by side
+    distances = [np.hypot(*np.subtract(p, q)) for i, p in enumerate(places) for q in places[:i]]
+    assert min(distances) > 0.13
+    crowded = axes.contour(x, x, np.ma.masked_invalid(values), levels=np.linspace(30.0, 31.0, 20))
+    assert 3 <= len(theory_maps.with_room(axes, crowded)) < 10  # and what has no room has no label
+    plt.close("all")
+
+
 def test_best_fractions_are_those_of_the_theory(drawn, tmp_path):
     theory_fractions.best_fraction(tmp_path, 4, lambda done, total: None)
     ((figure, _, rows),) = drawn
-    errors, excess, best = figure.axes
+    errors, excess, best, kept_best = figure.axes
     random = errors.get_lines()[0]
     assert random.get_ydata() == pytest.approx(solve(random.get_xdata()).test_error)
     easy = best.get_lines()[0]
     expected = [scaling.best_fraction_of_pool(float(t)).fraction for t in easy.get_xdata()]
     assert easy.get_ydata() == pytest.approx(expected)
     assert errors.get_legend().get_texts()[0].get_text() == "random"
+    # Each panel has one quantity on its axis.
+    assert "pool" in best.get_xlabel() and "kept" in kept_best.get_xlabel() and len(best.get_lines()) == 1
+    hardest = kept_best.get_lines()[1]
+    fractions = scaling.pareto_front(hardest.get_xdata(), "hard", math.radians(10.0))[0]
+    assert hardest.get_ydata() == pytest.approx(fractions)
     assert excess.get_yscale() == "log" and {r["panel"] for r in rows} >= {"error", "excess", "best of pool"}
 
 
