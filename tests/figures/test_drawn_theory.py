@@ -198,30 +198,48 @@ def test_best_fractions_are_those_of_the_theory(drawn, tmp_path):
 def test_the_distilled_figure_draws_the_rows_of_the_study(drawn, tmp_path, monkeypatch):
     def study(settings, folder, report):
         return [
-            {"alpha": s.alpha, "coefficient": s.coefficient, "test_error": 0.4 / (1 + s.alpha) + 0.01 * s.seed,
-             "theory_probe": 0.3, "theory_tilted": math.nan, "theory_teacher": 0.2, "mean_h": 0.1, "start_h": 0.2,
-             "overlap": 0.5}
+            {"alpha": s.alpha, "coefficient": s.coefficient, "seed": s.seed,
+             "test_error": 0.4 / (1 + s.alpha) + 0.01 * s.seed - (0.1 + 0.02 * s.seed) * s.coefficient,
+             "theory_probe": 0.3, "theory_teacher": math.nan, "theory_d": 0.2, "mean_h": 0.1, "start_h": 0.2}
             for s in settings
         ]  # fmt: skip
 
     monkeypatch.setattr(distilled, "study", study)
     distilled.distilled_figure(tmp_path, 2, lambda done, total: None)
     ((figure, name, rows),) = drawn
-    errors, against, difficulty, apart = figure.axes
+    errors, judged, difficulty, gains = figure.axes
     assert name == "distilled" and len(errors.containers) == len(distilled.COEFFICIENTS)
-    x, y, half = bars(errors.containers[0])
+    x, y, half = bars(errors.containers[list(distilled.COEFFICIENTS).index(0.0)])
     assert y == pytest.approx(0.4 / (1 + np.asarray(x)) + 0.005) and half == pytest.approx(np.full(len(x), 0.005))
     assert bars(difficulty.containers[1])[1] == pytest.approx(np.full(len(x), 0.1))
     starts = difficulty.get_lines()[-1]
-    assert starts.get_ydata() == pytest.approx(np.full(len(x), 0.2)) and bars(apart.containers[0])[2].max() == 0.0
+    assert starts.get_ydata() == pytest.approx(np.full(len(x), 0.2))
     assert len(rows) == len(x) * 2 * len(distilled.COEFFICIENTS)
-    assert "theory" in against.get_xlabel() and "learnt" in against.get_ylabel()
+    # Theory over measurement: what is read off is by how much a theory misses.
+    lines = {line.get_label(): line for line in judged.get_lines()}
+    assert lines[distilled.JUDGED["theory_probe"]].get_ydata() == pytest.approx(0.3 / y)
+    assert lines[distilled.JUDGED["theory_d"]].get_ydata() == pytest.approx(0.2 / y)
+    assert np.isnan(lines[distilled.JUDGED["theory_teacher"]].get_ydata()).all()
+    # Gains are paired by seed: (0.1 + 0.02 seed) lambda over seeds 0 and 1, t of one degree of freedom.
+    _, gain, half = bars(gains.containers[-1])
+    assert gain == pytest.approx(np.full(len(x), 0.11 * 0.3))
+    assert half == pytest.approx(np.full(len(x), 12.7062 * 0.02 * 0.3 / 2), rel=1e-4)
+    assert all(f"({letter})" in axes.get_title() for letter, axes in zip("abcd", figure.axes, strict=True))
 
 
 def test_missing_and_single_values_have_a_mean_without_an_error():
     rows = [{"alpha": 1.0, "coefficient": 0.0, "x": 0.3}, {"alpha": 2.0, "coefficient": 0.0, "x": math.nan}]
     mean, se = distilled._over(rows, (1.0, 2.0, 4.0), 0.0, "x")
     assert mean[0] == 0.3 and np.isnan(mean[1:]).all() and not se.any()
+
+
+def test_a_gain_needs_a_pair():
+    row = {"alpha": 1.0, "test_error": 0.3}
+    rows = [{**row, "coefficient": 0.0, "seed": 0}, {**row, "coefficient": 0.1, "seed": 1}]
+    assert np.isnan(distilled.paired_gain(rows, 1.0, 0.1)).all()
+    rows.append({**row, "coefficient": 0.1, "seed": 0, "test_error": 0.2})
+    gain, half = distilled.paired_gain(rows, 1.0, 0.1)
+    assert gain == pytest.approx(0.1) and np.isnan(half)
 
 
 def test_simulations_are_run_once_for_all_figures_of_a_command(tmp_path, monkeypatch):
