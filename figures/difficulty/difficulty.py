@@ -191,11 +191,12 @@ def agreement_figure(scores: Scores, found: Correlation, title: str, folder: Pat
     kept = np.isfinite(rate) & np.isfinite(gradn)
     binned = bins(rate[kept], gradn[kept])
     spread = 0.35 * min(np.diff([b["rate"] for b in binned]), default=0.1)
-    jitter = np.random.default_rng(0).uniform(-spread, spread, kept.sum())
+    # Folded at the ends: no rate is below 0 or above 1, not even a jittered one.
+    jittered = 1.0 - np.abs(1.0 - np.abs(rate[kept] + np.random.default_rng(0).uniform(-spread, spread, kept.sum())))
     with look():
         figure, axes = plt.subplots(figsize=(COLUMN, 2.5))
         axes.plot(
-            100 * (rate[kept] + jitter), gradn[kept], ".", color="0.6", markersize=1.5, alpha=0.5, rasterized=True,
+            100 * jittered, gradn[kept], ".", color="0.6", markersize=1.5, alpha=0.5, rasterized=True,
             label="samples (jittered)",
         )  # fmt: skip
         axes.errorbar(
@@ -205,7 +206,8 @@ def agreement_figure(scores: Scores, found: Correlation, title: str, folder: Pat
         axes.set_xlabel("misclassification rate over networks (%)")
         axes.set_ylabel(r"GraDN $\langle |\nabla_\theta \ell|_2 \rangle$")
         axes.set_ylim(bottom=0)
-        axes.set_title(f"{shown(title)}\nSpearman {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]", fontsize=7)
+        interval = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+        axes.set_title(f"{shown(title)}\nSpearman {interval} (95 %, over samples; these networks)", fontsize=7)
         axes.legend(loc="lower right")
         rows = [
             {"sample": i, "label": label, "misclassified": r, "gradn": g}
@@ -217,7 +219,7 @@ def agreement_figure(scores: Scores, found: Correlation, title: str, folder: Pat
 def leaning_figure(parts: list[Leaning], title: str, folder: Path, name: str) -> list[Path]:
     """Share of the class gradient by decile of difficulty, for untrained and trained networks."""
     with look():
-        figure, axes = plt.subplots(figsize=(COLUMN, 2.5))
+        figure, axes = plt.subplots(figsize=(COLUMN, 2.9))
         axes.axhline(100 / DECILES, color=BLACK, linewidth=0.6, linestyle=":", label="no preference")
         for part in parts:
             colour = RED if part.stage == "trained" else BLUE
@@ -232,5 +234,5 @@ def leaning_figure(parts: list[Leaning], title: str, folder: Path, name: str) ->
         axes.set_xlabel("decile of difficulty within the class (10: hardest)")
         axes.set_ylabel("share of the class gradient (%)")
         axes.set_title(f"{shown(title)}\nmean ± s.e. over networks", fontsize=7)
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside lower center", ncols=2)  # curves leave no corner that is always free
         return save(figure, folder, f"leaning-{name}", [row for part in parts for row in part.rows()])

@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.patches import Rectangle
 
@@ -21,6 +22,9 @@ from figures.style import BLACK, BLUE, COLUMN, GREEN, PAGE, RED, look, look_of, 
 from shared.comparison.grid import Grid
 from shared.comparison.order_check import best_cells
 from shared.records.roles import OTHER
+
+PALE = 0.3
+"""Opacity of a gain that its interval does not tell from 0."""
 
 
 def constant(variants: Variants) -> list[Correction]:
@@ -158,12 +162,16 @@ def _ipc_figure(title: str, by_ipc: dict[int, Variants], folder: Path, name: str
     with look():
         width = COLUMN if len(coefficients) <= 5 else PAGE
         figure, axes = plt.subplots(figsize=(width, 0.9 + 0.42 * len(by_ipc)))
-        image = axes.imshow(table[..., 0], cmap="PuOr", norm=TwoSlopeNorm(0.0, -most, most), aspect="auto")
+        told_cells = np.abs(table[..., 0]) > table[..., 1]  # false without an interval
+        norm = TwoSlopeNorm(0.0, -most, most)
+        image = axes.imshow(
+            table[..., 0], cmap="PuOr", norm=norm, aspect="auto", alpha=np.where(told_cells, 1.0, PALE)
+        )
         for i, k in np.argwhere(np.isfinite(table[..., 0])):
             value, half = table[i, k]
             words = "0.0" if abs(value) < 0.05 else f"{value:+.1f}"
             words += f"\n± {half:.1f}" if np.isfinite(half) else ""
-            colour = "white" if abs(value) > 0.6 * most else BLACK
+            colour = "white" if told_cells[i, k] and abs(value) > 0.6 * most else BLACK
             axes.text(k, i, words, ha="center", va="center", fontsize=6, color=colour)
         told = best_told(by_ipc, coefficients)
         for i, ipc in enumerate(by_ipc):
@@ -179,8 +187,11 @@ def _ipc_figure(title: str, by_ipc: dict[int, Variants], folder: Path, name: str
         pairs = max(r["pairs"] for r in rows)
         half = ", ± 95 %" if pairs > 1 else ""
         boxed = "boxed: a best λ that is told from 0" if told else "no best λ is told from 0"
-        axes.set_title(f"{title}; up to {pairs} paired seeds{half}\n{boxed}", fontsize=7)
-        figure.colorbar(image, ax=axes, label="gain (points)")
+        axes.set_title(
+            f"{title}; up to {pairs} paired seeds{half}\npale: not told from 0; {boxed}", fontsize=7
+        )
+        bar = figure.colorbar(ScalarMappable(norm, image.cmap), ax=axes, label="gain (points)")
+        bar.minorticks_off()
         return save(figure, folder, name, rows)
 
 

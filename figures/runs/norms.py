@@ -8,13 +8,14 @@ first is what the loss sees; its scale drifts with the networks. The second can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from figures.names import PANEL, shown, stems
 from figures.runs.recorded import (
@@ -27,10 +28,12 @@ from figures.runs.recorded import (
     distilled,
     mean_and_error,
     spread_out,
+    strength,
 )
 from figures.style import BLACK, COLUMN, CYCLE, MARKERS, PAGE, look, save, wrapped
 from shared.records import metric_names
 
+REAL = "real samples"
 BLOCKS = 25
 """Most points of a curve: in-loop norms are averaged over blocks of steps."""
 PANELS = (
@@ -58,6 +61,7 @@ def norm_figures(cells: Cells, folder: Path) -> list[Path]:
 
 def _figure(methods: Mapping[str, Variants], title: str, folder: Path, name: str) -> list[Path]:
     rows: list[dict[str, Any]] = []
+    places = places_of(methods)
     with look():
         width = COLUMN if len(methods) == 1 else PAGE
         lines, columns = wrapped(len(methods))
@@ -70,14 +74,15 @@ def _figure(methods: Mapping[str, Variants], title: str, folder: Path, name: str
             upper.sharex(lower)
             upper.tick_params(labelbottom=False)
             for axes, (metric, reference, label) in zip(pair, PANELS, strict=True):
-                rows += _curves(axes, variants, metric, reference, {"method": method})
+                rows += _curves(axes, variants, (metric, reference), places, {"method": method})
                 axes.set_ylabel(label if column == 0 else "")
                 if not axes.lines:
                     axes.text(0.5, 0.5, "not recorded", ha="center", va="center", transform=axes.transAxes, fontsize=6)
                     axes.set_yticks([])
             upper.set_title(shown(method.upper(), PANEL))
-            _with_legend(upper, columns <= 2)
             lower.set_xlabel("step")
+        uppers = [grid[2 * (k // columns), k % columns] for k in range(len(methods))]
+        _with_legends(figure, uppers, places is not None)
         most = max(len(s) for v in methods.values() for s in v.values())
         spread = f"mean ± s.e. over up to {most} seeds" if most > 1 else "one seed, no error bars"
         figure.suptitle(f"{shown(title)}; {spread}", fontsize=7)
@@ -85,12 +90,16 @@ def _figure(methods: Mapping[str, Variants], title: str, folder: Path, name: str
 
 
 def _curves(
-    axes: Axes, variants: Variants, metric: str, reference: str, named: Mapping[str, Any]
+    axes: Axes,
+    variants: Variants,
+    panel: tuple[str, str],
+    places: Mapping[Correction, int] | None,
+    named: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    rows = []
+    rows, (metric, reference) = [], panel
     wanted = spread_out(variants)
-    # The plain method has the first colour, whether it is there or not.
-    for k, correction in enumerate(wanted, int(PLAIN not in wanted)):
+    for correction in wanted:
+        k = wanted.index(correction) + int(PLAIN not in wanted) if places is None else places[correction]
         steps, mean, error = averaged(variants[correction], metric)
         if not steps.size:
             continue
@@ -104,16 +113,35 @@ def _curves(
     real = variants.get(PLAIN) or variants[next(iter(variants))]
     steps, mean, error = averaged(real, reference)
     if steps.size:
-        axes.plot(steps, mean, ":", color=BLACK, linewidth=0.9, label="real samples")
+        axes.plot(steps, mean, ":", color=BLACK, linewidth=0.9, label=REAL)
         rows += _rows(steps, mean, error, {**named, "quantity": reference, "correction": ""})
     return rows
 
 
-def _with_legend(axes: Axes, wide: bool) -> None:
-    """Below the curves: two columns where the panel has room for them."""
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - (0.35 if wide else 0.6) * (high - low), high)
-    axes.legend(fontsize=5.5, loc="lower left", ncols=2 if wide else 1, labelspacing=0.5 if wide else 0.2)
+def places_of(methods: Mapping[str, Variants]) -> dict[Correction, int] | None:
+    """A place in the cycle of colours for each correction of a page, so that one legend serves all panels.
+
+    The plain method has the first colour, whether it is there or not. None: there are more than colours.
+    """
+    found = sorted({c for v in methods.values() for c in spread_out(v) if c != PLAIN}, key=strength)
+    return None if len(found) >= len(CYCLE) else {c: k for k, c in enumerate([PLAIN, *found])}
+
+
+def _with_legends(figure: Figure, uppers: Sequence[Axes], shared: bool) -> None:
+    """One legend below all panels where a colour is the same everywhere; else one above each: none over the curves."""
+    drawn = [axes.get_legend_handles_labels() for axes in uppers]
+    if shared and len(uppers) > 1:
+        handles = {label: handle for both in drawn for handle, label in zip(*both, strict=True)}
+        last = [label for label in handles if label == REAL]
+        order = [label for label in handles if label != REAL] + last
+        figure.legend([handles[w] for w in order], order, loc="outside lower center", ncols=6, fontsize=6.5)
+        return
+    for axes, (handles, labels) in zip(uppers, drawn, strict=True):
+        axes.set_title(axes.get_title(), pad=6 + 8.5 * -(-len(labels) // 2))
+        axes.legend(
+            handles, labels, fontsize=5.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=0.8,
+            labelspacing=0.3, borderaxespad=0.2,
+        )  # fmt: skip
 
 
 def _rows(steps: Array, mean: Array, error: Array, named: Mapping[str, Any]) -> list[dict[str, Any]]:

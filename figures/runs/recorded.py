@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +62,12 @@ def read_cells(folders: Sequence[Path]) -> tuple[Cells, list[str]]:
         raise ValueError(f"no finished run under {', '.join(map(str, folders))} ({why})")
     if unfinished:
         left_out.append(f"{unfinished} unfinished runs")
-    return {cell: dict(sorted(cells[cell].items(), key=_by_strength)) for cell in sorted(cells)}, left_out
+    ordered = {cell: dict(sorted(cells[cell].items(), key=lambda item: strength(item[0]))) for cell in sorted(cells)}
+    return ordered, left_out
 
 
-def _by_strength(item: tuple[Correction, Any]) -> tuple[bool, float, float]:
-    """Coefficients in increasing order, schedules last."""
-    correction = item[0]
+def strength(correction: Correction) -> tuple[bool, float, float]:
+    """To sort by: coefficients in increasing order, schedules last."""
     return correction.adaptive, correction.start, correction.end or 0.0
 
 

@@ -45,6 +45,7 @@ def test_every_sample_and_the_means_of_the_bins_are_drawn(drawn, tmp_path):
     dots = next(line for line in axes.get_lines() if line.get_label() == "samples (jittered)")
     assert sorted(dots.get_ydata()) == pytest.approx(gradn) and len(dots.get_xdata()) == 12
     assert np.abs(dots.get_xdata() - 100 * rate).max() <= 35 * 0.5 + 1e-9  # jitter stays within its bin
+    assert dots.get_xdata().min() >= 0.0 and dots.get_xdata().max() <= 100.0  # and is a rate
     line, _, (bars,) = axes.containers[0].lines
     assert line.get_xdata() == pytest.approx([0, 50, 100]) and line.get_ydata() == pytest.approx([2.5, 6.5, 10.5])
     half = [np.ptp(s[:, 1]) / 2 for s in bars.get_segments()]
@@ -74,9 +75,12 @@ def test_shares_are_drawn_by_decile_with_their_errors(drawn, tmp_path):
         assert line.get_xdata().tolist() == list(range(1, 11)) and line.get_ydata() == pytest.approx(100 * part.mean)
         assert [np.ptp(s[:, 1]) / 2 for s in bars.get_segments()] == pytest.approx(100 * part.se)
         assert line.get_color() == colour
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == [
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == [
         "no preference", "untrained networks, one vector", "trained networks, row by row",
     ]  # fmt: skip
+    figure.canvas.draw()
+    assert legend.get_window_extent().y1 <= axes.get_tightbbox().y0  # off the curves, wherever they run
     assert name == "leaning-name" and len(rows) == 20 and axes.get_ylabel().endswith("(%)")
 
 

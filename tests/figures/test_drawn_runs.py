@@ -162,12 +162,40 @@ def test_seven_methods_in_one_folder_have_a_panel_each(tmp_path, drawn):
     assert {r["method"] for r in rows} == set(SEVEN)
     titles = [axes.get_legend().get_title().get_text() for axes in sensitivity.axes if axes.get_visible()]
     assert sorted(titles) == sorted(f"{m.upper()}, IPC" for m in SEVEN)
+    (legend,) = norms.legends  # one for all: a coefficient has the same colour in every panel
+    assert texts(legend) == ["plain", "SDC, λ = 0.01", "SDC, λ = 0.1", "real samples"]
+    assert not any(axes.get_legend() for axes in norms.axes)
+    assert all(axes.get_ylim()[0] > 0.0 for axes in norms.axes if axes.lines)  # a norm has no room below 0
     for figure in (norms, sensitivity):
-        figure.canvas.draw()
+        figure.canvas.draw()  # a layout that does not fit warns, and a warning is an error here
         boxes = [axes.get_position() for axes in figure.axes if axes.get_visible()]
         for one, two in itertools.combinations(boxes, 2):  # none over another
             assert one.x1 <= two.x0 or two.x1 <= one.x0 or one.y1 <= two.y0 or two.y1 <= one.y0
         assert min(box.width for box in boxes) > 0.1
+
+
+def test_a_coefficient_keeps_its_colour_over_the_panels_of_a_page(tmp_path, drawn):
+    for method, coefficients in (("dc", (0.1, 10.0)), ("dsa", (10.0,))):
+        for sdc in (None, *coefficients):
+            record(tmp_path, method=method, sdc=sdc, norms=(1.0, 2.0))
+    run_norms.norm_figures(read_cells([tmp_path])[0], tmp_path)
+    ((figure, _, _),) = drawn
+    colours = [{line.get_label(): line.get_color() for line in axes.lines} for axes in figure.axes if axes.lines]
+    assert len(colours) == 2 and colours[0]["SDC, λ = 10"] == colours[1]["SDC, λ = 10"] == GREEN
+    assert colours[0]["plain"] == colours[1]["plain"] == BLUE
+
+
+def test_more_coefficients_than_colours_have_a_legend_in_each_panel(tmp_path, drawn):
+    for k, method in enumerate(("dc", "dsa", "mtt")):
+        for sdc in (None, 0.1 + k, 0.2 + k):
+            record(tmp_path, method=method, sdc=sdc, norms=(1.0, 2.0))
+    run_norms.norm_figures(read_cells([tmp_path])[0], tmp_path)
+    ((figure, _, _),) = drawn
+    figure.canvas.draw()
+    assert not figure.legends
+    panels = [axes for axes in figure.axes if axes.lines]
+    assert [texts(a.get_legend())[1] for a in panels] == ["SDC, λ = 0.1", "SDC, λ = 1.1", "SDC, λ = 2.1"]
+    assert all(a.get_legend().get_window_extent().y0 >= a.get_window_extent().y1 for a in panels)  # off the curves
 
 
 def test_a_family_follows_from_the_record_and_not_from_the_name(tmp_path):
