@@ -207,13 +207,18 @@ def agreement_figure(scores: Scores, found: Correlation, title: str, folder: Pat
         axes.set_ylabel(r"GraDN $\langle |\nabla_\theta \ell|_2 \rangle$")
         axes.set_ylim(bottom=0)
         interval = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-        axes.set_title(f"{shown(title)}\nSpearman {interval} (95 %, over samples; these networks)", fontsize=7)
+        axes.set_title(f"{_headed(title)}\nSpearman {interval} (95 %, over samples; these networks)", fontsize=7)
         axes.legend(loc="lower right")
         rows = [
             {"sample": i, "label": label, "misclassified": r, "gradn": g}
             for i, label, r, g in zip(scores.indices[kept], scores.labels[kept], rate[kept], gradn[kept], strict=True)
         ]
         return save(figure, folder, f"difficulty-{name}", rows)
+
+
+def _headed(title: str) -> str:
+    """What was scored, and below it on which networks: one line has no room for both."""
+    return "\n".join(shown(part) for part in title.split(": ", 1))
 
 
 def leaning_figure(parts: list[Leaning], title: str, folder: Path, name: str) -> list[Path]:
@@ -233,6 +238,6 @@ def leaning_figure(parts: list[Leaning], title: str, folder: Path, name: str) ->
         axes.set_ylim(bottom=min(0.0, 100 * min(float(part.mean.min()) for part in parts)))
         axes.set_xlabel("decile of difficulty within the class (10: hardest)")
         axes.set_ylabel("share of the class gradient (%)")
-        axes.set_title(f"{shown(title)}\nmean ± s.e. over networks", fontsize=7)
+        axes.set_title(f"{_headed(title)}\nmean ± s.e. over networks", fontsize=7)
         figure.legend(loc="outside lower center", ncols=2)  # curves leave no corner that is always free
         return save(figure, folder, f"leaning-{name}", [row for part in parts for row in part.rows()])

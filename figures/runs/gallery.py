@@ -2,7 +2,8 @@
 
 Which coefficient is shown does not depend on how accurate it is: the strongest that every number of images a class has
 beside the plain method, so that the eye sees the most that the correction did. What it gained is the paired gain over
-all seeds, with its interval, and not the accuracy of the pictures that are shown.
+all seeds, with its interval, and not the accuracy of the pictures that are shown. Where a page has no room for every
+image it says so: each run's own ``synthetic.png`` has them all.
 """
 
 from __future__ import annotations
@@ -145,8 +146,9 @@ def _gained(gained: tuple[float, float, int] | None) -> str:
     if gained is None:
         return "no pair"
     mean, half, pairs = gained
-    interval = f"± {half:.1f}" if pairs > 1 else "(one pair, no interval)"
-    return f"gain {mean:+.1f} {interval} points" + (f", n = {pairs}" if pairs > 1 else "")
+    if pairs == 1:
+        return f"gain {mean:+.1f} points (one pair, no interval)"
+    return f"gain {mean:+.1f} ± {half:.1f} points, n = {pairs}"
 
 
 def _rows(line: Line, changes: list[float]) -> list[dict[str, Any]]:

@@ -108,7 +108,7 @@ def test_pictures_of_a_gallery_are_those_of_the_sets(drawn, tmp_path):
         assert (int(plain[0, 0, 0]), int(corrected[0, 0, 0]), int(change[0, 0, 0])) == (255, 128, 0)
         assert int(change[0, -1, 0]) == 128  # of the other class, which is black in both
         titles = [axes.get_title() for axes in figure.axes]
-        gained = "SDC, λ = 0.01\ngain -5.0 (one pair, no interval) points"
+        gained = "SDC, λ = 0.01\ngain -5.0 points (one pair, no interval)"
         assert titles == ["plain", gained, "change, ± 50 % of white"]
         assert figure.axes[0].get_ylabel() == "IPC 1" and "%" not in titles[0] + titles[1]  # no accuracy of a winner
         assert [r["correction"] for r in rows] == ["plain", "SDC, λ = 0.01"]
