@@ -28,14 +28,14 @@ PALE = 0.3
 
 
 def constant(variants: Variants) -> list[Correction]:
-    """The plain method and every constant coefficient, increasing."""
-    return [c for c in variants if not c.adaptive]
+    """The plain method and every constant coefficient, increasing; none that was given as a pull, another axis."""
+    return [c for c in variants if not c.adaptive and not c.pull]
 
 
 def gain(variants: Variants, correction: Correction) -> tuple[float, float, int] | None:
     """(mean paired gain over the plain method in points, half of its 95 % interval, pairs); None without a pair."""
     plain, other = ({seed: r.percent for seed, r in variants.get(c, {}).items()} for c in (PLAIN, correction))
-    return paired_gain(Measured(plain, other, correction.start))
+    return paired_gain(Measured(plain, other, str(correction)))
 
 
 def sensitivity_figures(cells: Cells, folder: Path) -> list[Path]:
@@ -232,6 +232,7 @@ def _adaptive(axes: Axes, variants: Variants, named: dict[str, Any]) -> list[dic
         axes.errorbar(k, mean, np.nan_to_num(error), fmt=marker, color=colour, capsize=2, markersize=4)
         kind = "ASDC" if correction.adaptive else "plain" if correction == PLAIN else "SDC"
         value = f"{correction.start:g}–{correction.end:g}" if correction.adaptive else f"{correction.start:g}"
+        value = f"pull {value}" if correction.pull else value
         paired = gain(variants, correction) if kind != "plain" else None
         difference, half, pairs = paired or (math.nan, math.nan, 0)
         words = f"gain {difference:+.1f} ± {half:.1f}" if pairs > 1 else f"gain {difference:+.1f}" if pairs else ""

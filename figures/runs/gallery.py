@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from empirical.synthetic.synthetic_set import FILE, SyntheticSet, load
 from figures.names import PANEL, shown, stem, stems
-from figures.runs.coefficients import gain
+from figures.runs.coefficients import constant, gain
 from figures.runs.recorded import PLAIN, Cells, Correction, Recorded, Variants, distilled
 from figures.style import PAGE, look, save
 
@@ -68,7 +68,7 @@ def strongest(by_ipc: Mapping[int, Variants]) -> dict[int, Correction | None]:
     Where they have none in common, each shows the strongest of its own; None where it has none.
     """
     paired = {
-        ipc: {c for c in variants if c.start > 0 and not c.adaptive and variants[PLAIN].keys() & variants[c].keys()}
+        ipc: {c for c in constant(variants) if c.start > 0 and variants[PLAIN].keys() & variants[c].keys()}
         for ipc, variants in by_ipc.items()
     }
     there = [found for found in paired.values() if found]

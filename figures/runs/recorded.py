@@ -66,9 +66,9 @@ def read_cells(folders: Sequence[Path]) -> tuple[Cells, list[str]]:
     return ordered, left_out
 
 
-def strength(correction: Correction) -> tuple[bool, float, float]:
-    """To sort by: coefficients in increasing order, schedules last."""
-    return correction.adaptive, correction.start, correction.end or 0.0
+def strength(correction: Correction) -> tuple[bool, bool, float, float]:
+    """To sort by: coefficients in increasing order, then pulls, schedules last."""
+    return correction.adaptive, correction.pull, correction.start, correction.end or 0.0
 
 
 def distilled(cells: Cells) -> Cells:

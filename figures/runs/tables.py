@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from figures.runs.published import CORRECTED, published
-from figures.runs.recorded import Cells, read_cells
+from figures.runs.recorded import PLAIN, Cells, read_cells
 from shared.terminal.arguments import read_arguments
 from shared.terminal.command import command
 
@@ -30,11 +30,14 @@ Cell = tuple[str, int, str]  # data set, images a class, method
 
 @dataclass(frozen=True)
 class Measured:
-    """Accuracies in percent of one cell by seed: each an array over evaluation networks; lambda 0 and the corrected."""
+    """Accuracies in percent of one cell by seed: each an array over evaluation networks; lambda 0 and the corrected.
+
+    `strength` says of the corrected how it was: lambda, or the pull that lambda was measured from; None without one.
+    """
 
     plain: dict[int, Array]
     corrected: dict[int, Array]
-    coefficient: float | None
+    strength: str | None
 
 
 def collect(roots: Sequence[Path]) -> dict[Cell, Measured]:
@@ -42,7 +45,7 @@ def collect(roots: Sequence[Path]) -> dict[Cell, Measured]:
 
     Raises:
         ValueError: there is none, a record is damaged, two runs of a cell differ in a setting that is not compared, or
-            a cell holds two coefficients other than 0: one table is one comparison.
+            a cell holds two strengths of the correction other than 0: one table is one comparison.
     """
     return measured_cells(read_cells(roots)[0])
 
@@ -51,17 +54,17 @@ def measured_cells(cells: Cells) -> dict[Cell, Measured]:
     """Plain and corrected runs of every cell; schedules of lambda have no place in the table."""
     found: dict[Cell, Measured] = {}
     for (dataset, method, ipc), variants in cells.items():
-        by_seed = {c.start: {s: r.percent for s, r in v.items()} for c, v in variants.items() if not c.adaptive}
-        coefficients = [c for c in by_seed if c]
-        if len(coefficients) > 1:
+        by_seed = {c: {s: r.percent for s, r in v.items()} for c, v in variants.items() if not c.adaptive}
+        others = [c for c in by_seed if c != PLAIN]
+        if len(others) > 1:
+            one, two = ("pull " * c.pull + f"{c.start:g}" for c in others[:2])
             raise ValueError(
-                f"{method} on {dataset} was run with lambda {coefficients[0]:g} and {coefficients[1]:g}: "
-                "name folders that hold one of them"
+                f"{method} on {dataset} was run with lambda {one} and {two}: name folders that hold one of them"
             )
-        coefficient = coefficients[0] if coefficients else None
-        corrected = {} if coefficient is None else by_seed[coefficient]
+        strength = "pull " * others[0].pull + f"{others[0].start:g}" if others else None
         if by_seed:
-            found[dataset, ipc, method] = Measured(by_seed.get(0.0, {}), corrected, coefficient)
+            corrected = by_seed[others[0]] if others else {}
+            found[dataset, ipc, method] = Measured(by_seed.get(PLAIN, {}), corrected, strength)
     return {cell: found[cell] for cell in sorted(found)}
 
 
@@ -112,10 +115,10 @@ def table(measured: dict[Cell, Measured]) -> str:
     for (dataset, ipc, method), cell in measured.items():
         gain = paired_gain(cell)
         difference = "-" if gain is None else f"{gain[0]:+.2f} ± {_number(gain[1])} (n = {gain[2]})"
-        coefficient = "-" if cell.coefficient is None else f"{cell.coefficient:g}"
         lines.append(
-            f"| {dataset} | {ipc} | {method} | {coefficient} | {entry(cell.plain)} | {entry(cell.corrected)} | "
-            f"{difference} | {stated(method, dataset, ipc)} | {stated(method + CORRECTED, dataset, ipc)} |"
+            f"| {dataset} | {ipc} | {method} | {cell.strength or '-'} | {entry(cell.plain)} | "
+            f"{entry(cell.corrected)} | {difference} | {stated(method, dataset, ipc)} | "
+            f"{stated(method + CORRECTED, dataset, ipc)} |"
         )
     return "\n".join(lines)
 

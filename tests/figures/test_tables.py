@@ -49,6 +49,16 @@ def test_a_schedule_or_a_threshold_is_never_the_plain_method(tmp_path, capsys):
     assert "a hard threshold" in said.err
 
 
+def test_a_pull_is_never_called_lambda(tmp_path, capsys):
+    record(tmp_path, "dsa", 0, [0.32])
+    record(tmp_path, "dsa", 0, [0.33], sdc_pull=0.05)
+    assert main([str(tmp_path)]) == 0
+    assert "| dsa | pull 0.05 | 32.00 (" in capsys.readouterr().out
+    record(tmp_path, "dsa", 0, [0.33], sdc=0.05)
+    assert main([str(tmp_path)]) == 2
+    assert "lambda 0.05 and pull 0.05" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("dataset", ["cifar10", "data/cifar10"])
 def test_trajectory_methods_stand_beside_table_two(dataset, tmp_path, capsys):
     record(tmp_path, "mtt", 0, [0.2142], dataset=dataset)
