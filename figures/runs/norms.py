@@ -131,10 +131,9 @@ def _with_legends(figure: Figure, uppers: Sequence[Axes], shared: bool) -> None:
     """One legend below all panels where a colour is the same everywhere; else one above each: none over the curves."""
     drawn = [axes.get_legend_handles_labels() for axes in uppers]
     if shared and len(uppers) > 1:
-        handles = {label: handle for both in drawn for handle, label in zip(*both, strict=True)}
-        last = [label for label in handles if label == REAL]
-        order = [label for label in handles if label != REAL] + last
-        figure.legend([handles[w] for w in order], order, loc="outside lower center", ncols=6, fontsize=6.5)
+        found = {label: handle for both in drawn for handle, label in zip(*both, strict=True)}
+        order = sorted(found, key=lambda label: label == REAL)  # real samples last
+        figure.legend([found[w] for w in order], order, loc="outside lower center", ncols=6, fontsize=6.5)
         return
     for axes, (handles, labels) in zip(uppers, drawn, strict=True):
         axes.set_title(axes.get_title(), pad=6 + 8.5 * -(-len(labels) // 2))
