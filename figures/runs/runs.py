@@ -74,6 +74,8 @@ class Runs:
                 print("wrote " + ", ".join(map(str, paths)), flush=True)
             else:
                 missing.append(f"{name} (needs {kind.needs})")
+        if any(correction.pull for variants in cells.values() for correction in variants):
+            left_out.append("runs by --sdc-pull in figures over lambda, which each of them measured for itself")
         if left_out:
             print("left out: " + "; ".join(left_out))
         missing += _gaps(cells) if len(missing) < len(KINDS) else []

@@ -198,6 +198,17 @@ def test_more_coefficients_than_colours_have_a_legend_in_each_panel(tmp_path, dr
     assert all(a.get_legend().get_window_extent().y0 >= a.get_window_extent().y1 for a in panels)  # off the curves
 
 
+def test_a_pull_has_no_place_among_coefficients_and_is_told(tmp_path, capsys):
+    for more in ({}, {"sdc": 0.1}, {"sdc": 1.0}, {"sdc_pull": 0.1}):
+        record(tmp_path, norms=(1.0, 2.0), **more)
+    assert main(["runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert "left out: runs by --sdc-pull in figures over lambda" in capsys.readouterr().out
+    with (tmp_path / "out" / "sensitivity-digits.csv").open() as file:
+        assert [r["lambda"] for r in csv.DictReader(file)] == ["0.0", "0.1", "1.0"]
+    with (tmp_path / "out" / "norms-digits-ipc1.csv").open() as file:
+        assert "SDC, pull = 0.1" in {r["correction"] for r in csv.DictReader(file)}
+
+
 def test_a_family_follows_from_the_record_and_not_from_the_name(tmp_path):
     record(tmp_path, method="mine", roles=Roles(("seed", "sdc"), (), "gradient"), norms=(1.0, 2.0))
     record(tmp_path, method="pick", roles=Roles(("seed", "sdc"), (), "coreset"), norms=(1.0, 2.0))
