@@ -141,6 +141,11 @@ class _Recorder:
         return bad
 
 
+def _moved(start: Tensor, now: Tensor) -> float:
+    """How far images are from the start, in units of its own size: root mean squares."""
+    return float((now - start).norm() / start.norm().clamp_min(torch.finfo(start.dtype).tiny))
+
+
 def lane(task: Distillation, interruption: Interruption) -> Lane:
     """One distillation as a coroutine, so that several can go in step and share work.
 
@@ -159,9 +164,12 @@ def lane(task: Distillation, interruption: Interruption) -> Lane:
         recorder = _Recorder(writer, progress)
 
         def measure() -> None:
-            for measurement in task.measurements:
-                if measurement.is_due(state.done, steps):
-                    writer.write(state.done, **measurement.probe(state.reported(), state.done))
+            due = [m for m in task.measurements if m.is_due(state.done, steps)]
+            for measurement in due:
+                writer.write(state.done, **measurement.probe(state.reported(), state.done))
+            if due:
+                moved = _moved(task.start.images, state.reported().images)
+                writer.write(state.done, **{metric.IMAGES_MOVED: moved})
 
         measure()
         saved = written = time.monotonic()

@@ -1,7 +1,7 @@
 """Predicted against measured lambda / IPC trends: all checks on all grids, and what they say together.
 
     fit the map from IPC to alpha on random subsets  ->  invalid? then the comparison ends there
-    1 sign of the slope   2 rank of gains   3 order of the best lambda   4 size, out of sample   5 difficulty
+    1 sign of the slope   2 order of the best lambda   3 rank of gains   4 size, out of sample   5 difficulty
 
 The five checks are in `sign_check`, `gain_checks`, `order_check`, `difficulty_check`; the words they may use in
 `verdict`. Nothing here knows a theory: a prediction comes in as numbers.
@@ -21,9 +21,9 @@ from shared.comparison.difficulty_check import difficulty_checks
 from shared.comparison.gain_checks import GainFindings, gain_checks
 from shared.comparison.grid import Grid
 from shared.comparison.order_check import order_check
-from shared.comparison.prediction import Prediction
+from shared.comparison.prediction import Prediction, SignedPrediction
 from shared.comparison.sign_check import mediator_check, sign_check
-from shared.comparison.verdict import Finding, Verdict
+from shared.comparison.verdict import Finding, Verdict, holm
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class GridComparison:
     Attributes:
         grid, alpha_map, prediction: what was compared.
         findings: one a check.
-        beside: findings of the sign check under other predictions (another margin convention), by their name.
+        beside: findings of the sign check under other readings of the theory, which are shown and not judged, by name.
         gains: measured and predicted gains; None where the map is invalid.
         notes: what a reader should know: incomplete cells, how accuracies were chosen.
 
@@ -82,7 +82,7 @@ def check_trend(grid: Grid) -> None:
 def compare_grid(
     grid: Grid,
     prediction: Prediction,
-    beside: Sequence[Prediction] = (),
+    beside: Sequence[SignedPrediction] = (),
     against: str = "lambda",
     resamples: int = 1000,
     seed: int = 0,
@@ -112,11 +112,11 @@ def compare_grid(
     gains = gain_checks(grid, alpha_map, prediction, against, resamples, seed)
     findings = (
         sign_check(grid, alpha_map, prediction, against),
-        gains.rank,
         order,
+        gains.rank,
         gains.skill,
-        *difficulty,
         mediator_check(grid, alpha_map, prediction),
+        *difficulty,
     )
     others = tuple((p.name, sign_check(grid, alpha_map, p, against)) for p in beside)
     return GridComparison(grid, alpha_map, prediction, findings, others, gains, notes)
@@ -149,12 +149,30 @@ def _unknown_pull(grid: Grid) -> tuple[str, ...]:
     )
 
 
+CLAIM = ("sign", "order", "rank", "easier sets: helpful below, harmful above")
+"""Checks of the claim that few samples want easy ones and many hard ones; the others ask how it comes about."""
+
+
 def compare(compared: Sequence[GridComparison], resamples: int = 1000, seed: int = 0) -> Comparison:
-    """Put grids together: the order check pooled over all of them, where there are several."""
+    """Put grids together: the order check pooled over all of them, where there are several, and Holm's correction.
+
+    A page asks the same claim many times, once a check and a grid: what is told from chance alone need not be among so
+    many (`shared.comparison.verdict.holm`).
+    """
     pooled = []
     if len(compared) > 1:
         pooled = [order_check([c.grid for c in compared], resamples, seed, "order, all grids")]
-    return Comparison(tuple(compared), tuple(pooled))
+    # The order of all grids together takes the place of their own, which are then tests among themselves.
+    alone = {"order"} if pooled else set()
+    found = [list(c.findings) for c in compared]
+    for checks, more in ((set(CLAIM) - alone, pooled), (alone, [])):
+        places = [(k, j) for k, own in enumerate(found) for j, f in enumerate(own) if f.check in checks]
+        corrected = holm([*(found[k][j] for k, j in places), *more])
+        for (k, j), finding in zip(places, corrected, strict=False):
+            found[k][j] = finding
+        more[:] = corrected[len(places) :]
+    grids = tuple(replace(c, findings=tuple(own)) for c, own in zip(compared, found, strict=True))
+    return Comparison(grids, tuple(pooled))
 
 
 def accuracy_interval(values: Array) -> tuple[float, float]:

@@ -2,7 +2,8 @@
 
 Difficulty of a synthetic set: its mean GraDN on held-out probe networks, on a log scale. Three questions: without the
 correction it rises for gradient matching; it falls or stays for trajectory matching; lambda lowers it (the first of
-the two arrows; `shared.comparison.sign_check.mediator_check` tests the second).
+the two arrows; `shared.comparison.sign_check.mediator_check` tests the second). A run that hardly moves its images has
+nothing to say about the first, whatever its family; and staying is a finding of its own, not evidence for either.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import numpy as np
 from shared.comparison.grid import Grid, nanmean
 from shared.comparison.sign_check import seed_slopes
 from shared.comparison.verdict import CONFIDENCE, Finding, Mean, Verdict, average, judge, mean_of
+from shared.records import metric_names as metric
 
 STAYS = math.log(1.05)
 """A change of GraDN by less than 5 % is staying."""
+HARDLY = 0.01
+"""Images that moved by less than this part of their own size (root mean square) were hardly distilled."""
+MOVED = metric.IMAGES_MOVED
 UNIT = "log ratio of GraDN"
 ONE_SEED = "No number of images per class has two distillation seeds: nothing has an interval."
 
@@ -48,15 +53,25 @@ def _along(grid: Grid, check: str, rises: np.ndarray) -> Finding:
     low, high = pooled.interval()
     details = tuple({"ipc": i, "rise": m.value, "se": m.se} for i, m in zip(grid.ipc.tolist(), means, strict=True))
     change = f"GraDN changes by a factor {math.exp(pooled.value):.4f} along runs without correction"
-    if grid.family == "gradient":
-        verdict, sentence = judge(low, high, STAYS), f"{change}; gradient matching is expected to raise it."
-    elif grid.family == "trajectory":
-        # "Falls or stays" is refuted by a rise, and shown when a rise of 5 % is excluded.
-        verdict = judge(-high + STAYS, -low)
-        sentence = f"{change}; trajectory matching is expected to lower or to keep it."
+    moved = nanmean(grid.per_run[MOVED][:, grid.zero], (0, 1)) if MOVED in grid.per_run else math.nan
+    words = {
+        "gradient": "gradient matching is expected to raise it",
+        "trajectory": "trajectory matching is expected to lower or to keep it",
+    }
+    expected = words.get(grid.family, f"nothing is predicted for {grid.method}")
+    sentence = f"{change}; {expected}."
+    if moved < HARDLY:
+        verdict = Verdict.NOT_IDENTIFIABLE
+        sentence += f" But the images moved by {float(moved):.1%} of their size only: these runs hardly distil."
+    elif grid.family not in ("gradient", "trajectory"):
+        verdict = Verdict.NOT_IDENTIFIABLE
+    elif -STAYS < low <= 0.0 <= high < STAYS:
+        verdict = Verdict.STAYS
     else:
-        verdict, sentence = Verdict.NOT_IDENTIFIABLE, f"{change}; nothing is predicted for {grid.method}."
-    return Finding(check, verdict, sentence, pooled.value, low, high, UNIT, pooled.detectable, pooled.p, details)
+        verdict = judge(low, high) if grid.family == "gradient" else judge(-high, -low)
+    return Finding(
+        check, verdict, sentence, pooled.value, low, high, UNIT, pooled.detectable, pooled.p, details=details
+    )
 
 
 def _in_lambda(grid: Grid, check: str, fall: np.ndarray, against: str) -> Finding:
@@ -79,5 +94,5 @@ def _in_lambda(grid: Grid, check: str, fall: np.ndarray, against: str) -> Findin
     # A weak coefficient may do too little to be seen: an interval that covers zero decides nothing here.
     sentence = f"The strongest coefficient divides GraDN by a factor {math.exp(pooled.value):.4f} (line through 0)."
     return Finding(
-        check, judge(low, high), sentence, pooled.value, low, high, UNIT, pooled.detectable, pooled.p, details
+        check, judge(low, high), sentence, pooled.value, low, high, UNIT, pooled.detectable, pooled.p, details=details
     )

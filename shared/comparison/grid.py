@@ -26,6 +26,7 @@ and optionally, the same in all rows of a run, empty where not measured:
                                     stand for them (`shared.comparison.run_grid`); the same as the next where all were
                                     untrained
     probe_error_high                the largest
+    images_moved                    root mean square of how far the images moved, over that of the start
     diverged                        why a run has no accuracy: it diverged; such a row has no numbers
     architecture                    of the networks, such as "convnet, width 32": grids of different architectures are
                                     kept apart, each with its own random subsets and whole set
@@ -64,6 +65,7 @@ PER_RUN = (
     "mediator_misclassified",
     "probe_error_low",
     "probe_error_high",
+    "images_moved",
 )
 RATES = {*ACCURACIES, "mediator_misclassified_start", "mediator_misclassified", "probe_error_low", "probe_error_high"}
 NORMS = {"mediator_gradn_start", "mediator_gradn"}

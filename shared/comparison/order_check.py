@@ -3,6 +3,9 @@
 Kendall's tau between IPC and the measured best lambda, over cells (method, data set, IPC). Flatness guard: a cell
 counts only if its best lambda beats lambda = 0 by more than the noise (paired over seeds, corrected for the number of
 coefficients from which the best was picked); otherwise its best lambda is not identifiable, and left out.
+
+A few cells in monotone order have a tau of -1 in every resample, whatever chance made of them: a verdict therefore
+needs the permutation test as well, whose smallest p with n cells of one grid is 2 / n!.
 """
 
 from __future__ import annotations
@@ -135,13 +138,16 @@ def order_check(grids: Sequence[Grid], resamples: int = 1000, seed: int = 0, che
     drawn = _resampled(grids, kept, resamples, rng)
     p, deviation = permutation_p([c.row for c in kept], [c.ipc for c in kept], [c.best for c in kept], 2000, rng)
     high, low = (-end for end in percentile_interval(drawn, CONFIDENCE))
-    verdict = judge(low, high, SMALLEST_TAU)
+    verdict, reason = judge(low, high), ""
+    if verdict != Verdict.NOT_IDENTIFIABLE and not p < 1.0 - CONFIDENCE:
+        verdict = Verdict.NOT_IDENTIFIABLE
+        reason = f" So few cells fall into such an order by chance with a probability of {p:.2g}."
     falls = "falls" if tau < 0.0 else "does not fall"
     return Finding(
         check, verdict,
         f"Over the {len(kept)} of {len(cells)} cells whose best lambda is told from 0, it {falls} with IPC "
-        f"(Kendall's tau {tau:+.2f}).",
-        -tau, low, high, "minus Kendall's tau", min(1.0, DETECTABLE * deviation), p, tuple(details),
+        f"(Kendall's tau {tau:+.2f}).{reason}",
+        -tau, low, high, "minus Kendall's tau", min(1.0, DETECTABLE * deviation), p, details=tuple(details),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,28 @@ Array = NDArray[np.float64]
 
 SLOPE_NOISE = 1e-11
 """Slopes below this are no prediction: a probe that knows nothing gives slopes of zero up to 4e-14 of rounding."""
+
+
+class SignedPrediction(Protocol):
+    """What a check of signs needs of a prediction."""
+
+    @property
+    def name(self) -> str:
+        """The reading of the theory, in words."""
+        ...
+
+    @property
+    def middle(self) -> int:
+        """Index of the best guess of the angle."""
+        ...
+
+    def slopes(self, alpha: ArrayLike) -> Array:
+        """S = -d error / d tau at alphas [...] for every angle, [K, ...]."""
+        ...
+
+    def signs(self, alpha: ArrayLike) -> NDArray[np.int64]:
+        """Sign of S at alphas [...] for every angle, [K, ...]; 0 where it is not decided."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,3 +124,37 @@ def _roots(at: Array, slope: Array) -> list[float]:
     told = np.flatnonzero(np.abs(slope) > SLOPE_NOISE)
     crossed = [(at[a], at[b]) for a, b in pairwise(told) if slope[a] * slope[b] < 0.0]
     return [float(brentq(lambda x: float(spline(x)), a, b, xtol=1e-12)) for a, b in crossed]
+
+
+@dataclass(frozen=True, eq=False)
+class SignReading:
+    """A reading of the theory that says the sign of the response alone.
+
+    Attributes:
+        name: in words.
+        alpha: [A], increasing.
+        slope: [A], S = -d error / d lambda at lambda = 0, in a unit of its own.
+        se: [A], its standard error; a sign is decided where the slope is twice that away from zero.
+
+    """
+
+    name: str
+    alpha: Array
+    slope: Array
+    se: Array
+    middle: int = 0
+
+    def slopes(self, alpha: ArrayLike) -> Array:
+        """S at alphas [...], [1, ...]: straight between the solved ones on a logarithmic axis; NaN beyond them."""
+        return self._at(alpha, self.slope)[None]
+
+    def signs(self, alpha: ArrayLike) -> NDArray[np.int64]:
+        """Sign of S at alphas [...], [1, ...]; 0 where it is not told from zero, and beyond the solved alphas."""
+        slope, se = self._at(alpha, self.slope), self._at(alpha, self.se)
+        with np.errstate(invalid="ignore"):
+            return np.where(np.abs(slope) > 2.0 * se, np.sign(slope), 0.0).astype(np.int64)[None]
+
+    def _at(self, alpha: ArrayLike, values: Array) -> Array:
+        return np.asarray(
+            np.interp(np.log(np.asarray(alpha, float)), np.log(self.alpha), values, left=np.nan, right=np.nan)
+        )

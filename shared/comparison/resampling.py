@@ -1,8 +1,9 @@
 """Hierarchical bootstrap of paired grids, and permutations.
 
 Distillation seeds are drawn with replacement, then evaluation networks within each seed drawn; one draw serves all
-coefficients, so what is paired stays paired. The deviation of a resampled mean is enlarged by sqrt(S / (S - 1)): with
-the handful S of seeds that distillation allows, the plain bootstrap's spread is too small by that factor.
+coefficients, so what is paired stays paired. With the handful S of seeds that distillation allows the plain bootstrap
+is too narrow twice over: its spread by sqrt((S - 1) / S), and its tails, which are normal where Student's are not. The
+deviation of a resampled mean is enlarged by both, so that a percentile interval at 95 % is as wide as Student's.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from shared.comparison.grid import Grid, nanmean
+from shared.comparison.verdict import CONFIDENCE
 
 Array = NDArray[np.float64]
 
@@ -34,9 +37,15 @@ def resampled_means(grid: Grid, resamples: int, rng: np.random.Generator) -> Arr
         networks = rng.integers(N, size=(resamples, present.size, N))
         drawn = grid.accuracy[i][:, seeds[:, :, None], networks]  # [L, resamples, seeds, N]
         means = nanmean(nanmean(drawn, -1), -1).T
-        enlarged = math.sqrt(present.size / (present.size - 1.0))
+        enlarged = few_seeds(present.size)
         found[:, i] = centre[i] + enlarged * (means - centre[i])
     return found
+
+
+def few_seeds(seeds: int) -> float:
+    """What the deviation of a resampled mean of so many seeds is multiplied by; see the module."""
+    tail = 0.5 + CONFIDENCE / 2.0
+    return math.sqrt(seeds / (seeds - 1.0)) * float(stats.t.ppf(tail, seeds - 1) / stats.norm.ppf(tail))
 
 
 def permutations(count: int, most: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

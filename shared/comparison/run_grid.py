@@ -180,6 +180,9 @@ def _per_run(recorded: Recorded) -> dict[str, float]:
         values["relative_pull_start"], values["relative_pull"] = float(pull[0]), float(pull.mean())
     elif not run.settings.get("sdc") and family != OTHER:
         values["relative_pull_start"] = values["relative_pull"] = 0.0
+    _, moved = run.series(metric.IMAGES_MOVED)
+    if moved.size and np.isfinite(moved[-1]):
+        values[metric.IMAGES_MOVED] = float(moved[-1])
     for name, of in _MEDIATORS.items():
         _, series = run.series(of)
         ends = series[[0, -1]] if series.size else np.array([np.nan])

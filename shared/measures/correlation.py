@@ -31,6 +31,25 @@ def spearman(x: ArrayLike, y: ArrayLike, **bootstrap: object) -> Correlation:
     return interval(_spearman, x, y, **bootstrap)  # type: ignore[arg-type]
 
 
+def spearman_rows(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    """Spearman's rho of many samples at once, rows of x and y [B, n] -> [B]; pairs with a NaN are left out.
+
+    NaN where less than three pairs are left or a variable is constant.
+    """
+    a, b = np.array(x, float), np.array(y, float)
+    absent = np.isnan(a) | np.isnan(b)
+    a[absent] = b[absent] = np.nan
+    ranks = [stats.rankdata(v, axis=1, nan_policy="omit") for v in (a, b)]
+    count = (~absent).sum(axis=1)
+    u, v = (
+        np.where(absent, 0.0, r - np.where(absent, 0.0, r).sum(axis=1, keepdims=True) / np.maximum(count, 1)[:, None])
+        for r in ranks
+    )
+    spread = np.sqrt((u * u).sum(axis=1) * (v * v).sum(axis=1))
+    usable = (count >= 3) & (spread > 0.0)
+    return np.divide((u * v).sum(axis=1), spread, out=np.full(len(a), np.nan), where=usable)
+
+
 def kendall(x: ArrayLike, y: ArrayLike, **bootstrap: object) -> Correlation:
     """Kendall's tau-b of x [n] and y [n], in O(n log n). Keywords as in `interval`."""
     return interval(_kendall, x, y, **bootstrap)  # type: ignore[arg-type]

@@ -22,6 +22,10 @@ On networks that are never matched with, at probe steps (`gradn`, `misclassified
                                             on networks that are random or trained for a little
     norm_at_fixed_snapshots                 gradient norm of the whole synthetic set at fixed expert snapshots
 
+With every measurement along the run:
+
+    images_moved       root mean square of how far the images are from the start, over that of the start
+
 At evaluation points:
 
     test_accuracies, validation_accuracies    one number in [0, 1] for each evaluation network
@@ -46,6 +50,7 @@ INNER_LOSS_LAST = "inner_loss_last"
 MOVED = "moved"
 START_EPOCH = "start_epoch"
 EXPERT = "expert"
+IMAGES_MOVED = "images_moved"
 
 SYNTHETIC, REAL = "synthetic", "real"
 """Whose samples a probe measures."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shared.measures.correlation import interval, kendall, spearman
+from shared.measures.correlation import interval, kendall, spearman, spearman_rows
 
 
 def pairs(n: int, seed: int = 0, rho: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -67,3 +67,16 @@ def test_any_statistic() -> None:
     x, y = pairs(30)
     found = interval(lambda a, b: float(np.mean(a - b)), x, y)
     assert found.low < found.value < found.high and found.n == 30
+
+
+def test_many_ranks_are_scipys():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 4, (2, 60, 8)).astype(float)
+    y[::3, 2] = np.nan
+    x[0], y[1, 2:] = 1.0, np.nan
+    expected = []
+    for a, b in zip(x, y, strict=True):
+        kept = np.isfinite(b)
+        usable = kept.sum() >= 3 and np.ptp(a[kept]) > 0 and np.ptp(b[kept]) > 0
+        expected.append(stats.spearmanr(a[kept], b[kept]).statistic if usable else np.nan)
+    assert spearman_rows(x, y) == pytest.approx(np.array(expected), abs=1e-12, nan_ok=True)
