@@ -28,7 +28,7 @@ theory-figures: $(STAMPS)/base  ## the theory's figures, with simulations, into 
 	$(BIN)/python -m figures theory --out $(OUT)/theory $(ARGS)
 
 compare: $(STAMPS)/base  ## theory against recorded runs, one page in output/compare (RUNS="FOLDER grid.csv"; default: the committed grids)
-	$(BIN)/python -m figures compare $(if $(RUNS),$(RUNS),--published $(wildcard docs/results/*.csv docs/results/*/*.csv)) --out $(OUT)/compare $(ARGS)
+	$(BIN)/python -m figures compare $(if $(RUNS),$(RUNS),--published $(wildcard docs/results/grids/*.csv docs/results/grids/*/*.csv)) --out $(OUT)/compare $(ARGS)
 
 test: $(STAMPS)/all lint  ## lint, types and the quick tests
 	$(BIN)/python -m pytest -m "not slow and not cuda" -n auto $(ARGS)

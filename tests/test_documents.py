@@ -79,3 +79,12 @@ def test_every_dotted_name_in_a_docstring_is_somewhere():
         place = ROOT.joinpath(*parts[:k])
         source = place.with_suffix(".py") if place.with_suffix(".py").is_file() else place / "__init__.py"
         assert not parts[k:] or re.search(rf"\b{parts[k]}\b", source.read_text(encoding="utf-8")), name
+
+
+def test_the_grids_that_make_compare_takes_are_grids():
+    from shared.comparison.grid import grids, read_csv
+
+    (patterns,) = re.findall(r"--published \$\(wildcard ([^)]*)\)", text("Makefile"))
+    found = sorted(path for pattern in patterns.split() for path in ROOT.glob(pattern))
+    assert len(found) == 5
+    assert all(grids(read_csv(path)) for path in found)

@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 import tyro
 
+from figures.compare.overview import overview_figure
 from figures.compare.page import Block, Bullets, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from figures.compare.panels import comparison_figure, published_figure
 from figures.compare.predicted import BETA, angle_band, predict, random_curve
+from figures.compare.readings import READINGS, SCHEDULE, SELECTION, SYNTHESIS, synthesis_reading
+from figures.compare.story import SYMBOLS, claims_first, headline
 from figures.limits import refuse_excess
 from figures.names import stem
 from figures.registry import command
@@ -28,9 +31,10 @@ from shared.comparison.all_checks import Comparison, GridComparison, check_trend
 from shared.comparison.alpha_map import AlphaMap, fit_alpha_map
 from shared.comparison.grid import ACCURACIES, BadGrid, Grid, Measurement, divergences, grids, read_csv
 from shared.comparison.prediction import Prediction
-from shared.comparison.published_table import PublishedOrder, published_order, read_tuned
+from shared.comparison.published_table import PublishedOrder, published_orders, read_tuned
 from shared.comparison.run_grid import read_runs
-from shared.comparison.verdict import Finding, Verdict
+from shared.comparison.sign_check import sign_check
+from shared.comparison.verdict import Finding
 from shared.records.recorded import NOT_FINISHED, LeftOut
 from shared.records.records import plain
 from shared.terminal.arguments import typed_path
@@ -65,6 +69,9 @@ class Compare:
     """With --published: another table of tuned coefficients (dataset, method, ipc, coefficient)."""
     out: Path = Path("output/compare")
     """Folder to write to."""
+    reading: str = SELECTION
+    """Which reading of the theory the first sentences judge: selection (the published one) or synthesis; the other
+    stands beside it."""
     against: str = "lambda"
     """What measures the strength of the correction: lambda or relative_pull."""
     accuracy: str = "accuracy"
@@ -86,7 +93,7 @@ class Compare:
         for grid in measured:
             check_trend(grid)
             grid.strength(self.against)  # refuses what was not recorded
-        table = published_order(read_tuned(self.table), max(self.resamples, 200), self.seed) if self.published else None
+        table = published_orders(read_tuned(self.table), max(self.resamples, 200), self.seed) if self.published else ()
         self.out.mkdir(parents=True, exist_ok=True)
         comparison = compare([self._compared(grid) for grid in measured], self.resamples, self.seed)
         files = write_page(comparison, table, self.out, self._settings(), left_out)
@@ -99,7 +106,10 @@ class Compare:
             raise ValueError("nothing to compare: name folders of runs or CSV files, or ask for --published")
         if self.table is not None and not self.published:
             raise ValueError("--table goes with --published")
-        for flag, value, allowed in (("against", self.against, AGAINST), ("accuracy", self.accuracy, ACCURACIES)):
+        for flag, value, allowed in (
+            ("against", self.against, AGAINST), ("accuracy", self.accuracy, ACCURACIES),
+            ("reading", self.reading, READINGS),
+        ):  # fmt: skip
             if value not in allowed:
                 raise ValueError(f"--{flag} is {value!r}, must be one of {', '.join(allowed)}{nearest(value, allowed)}")
         if self.theta_deg is not None and not 0.0 <= self.theta_deg[0] <= self.theta_deg[1] <= 90.0:
@@ -113,7 +123,8 @@ class Compare:
 
     def _settings(self) -> dict[str, Any]:
         return {
-            "runs": [str(r) for r in self.runs], "against": self.against, "accuracy": self.accuracy,
+            "runs": [str(r) for r in self.runs], "reading": self.reading, "against": self.against,
+            "accuracy": self.accuracy,
             "beta": self.beta, "theta_deg": self.theta_deg, "resamples": self.resamples, "seed": self.seed,
         }  # fmt: skip
 
@@ -128,7 +139,14 @@ class Compare:
             beside = [predict(weighted, middle, "unsigned", self.beta, cache=cache, report=report)]
             beside += [predict(not weighted, middle, "signed", self.beta, cache=cache, report=report)]
         found = compare_grid(grid, signed, beside, self.against, self.resamples, self.seed)
-        return replace(found, notes=(*notes, *found.notes))
+        learnt, known = synthesis_reading(grid, band, ASSUMED not in notes and NO_ANGLE not in notes), SCHEDULE
+        second = None
+        if isinstance(learnt, str):
+            known = f"no synthesis reading: {learnt}"
+        elif found.alpha_map.valid:
+            second = replace(sign_check(grid, found.alpha_map, learnt, self.against), check="sign, synthesis reading")
+            known = f"the synthesis reading was {SCHEDULE}"
+        return replace(found, second=second, notes=(*notes, known, *found.notes))
 
     def _band(self, grid: Grid, alpha_map: AlphaMap) -> tuple[tuple[float, ...], tuple[str, ...]]:
         """The angles to solve for, and what a reader should know of them."""
@@ -199,11 +217,15 @@ def probe_errors(grid: Grid) -> tuple[float, float] | None:
     return float(np.nanmin(low)), float(np.nanmax(high))
 
 
-def all_findings(comparison: Comparison, table: PublishedOrder | None) -> list[tuple[str, Finding]]:
-    """Every finding with the name of what it is about."""
-    found = [(c.grid.name, f) for c in comparison.grids for f in c.findings]
+def all_findings(comparison: Comparison, table: Sequence[PublishedOrder]) -> list[tuple[str, Finding]]:
+    """Every finding with the name of what it is about; those that test the claim first, then how it comes about."""
+    found = []
+    for compared in comparison.grids:
+        own = sorted(compared.findings, key=claims_first)
+        more = [compared.second] if compared.second is not None else []
+        found += [(compared.grid.name, f) for f in (*own[:1], *more, *own[1:])]
     found += [("all grids", f) for f in comparison.pooled]
-    return found + ([("published table", table.finding)] if table else [])
+    return found + [("published tables", order.finding) for order in table]
 
 
 def _summary(findings: Sequence[tuple[str, Finding]]) -> Table:
@@ -211,7 +233,7 @@ def _summary(findings: Sequence[tuple[str, Finding]]) -> Table:
         [
             {
                 "what": name, "check": f.check, "verdict": str(f.verdict), "value [95 %]": f.interval,
-                "p": f.p, "could have been seen": f.detectable,
+                "p": f.p, "p (Holm)": f.adjusted, "could have been seen": f.detectable,
             }
             for name, f in findings
         ]
@@ -234,13 +256,14 @@ def _grid_blocks(compared: GridComparison, picture: Path) -> list[Block]:
     else:
         blocks.append(Paragraph("Map invalid: " + "; ".join(found.problems) + "."))
     blocks.append(Picture(picture, f"{grid.name}: map, gains, slopes, agreement, best lambda, difficulty"))
-    blocks.append(Bullets([f"{f.check}: {f.verdict}. {f.sentence}" for f in compared.findings]))
+    shown = [*compared.findings[:1], *([compared.second] if compared.second else []), *compared.findings[1:]]
+    blocks.append(Bullets([f"{f.check}: {f.verdict}. {f.sentence}" for f in shown]))
     sign = next(f for f in compared.findings if f.check == "sign")
     if sign.details:
         blocks += [Heading("Slopes by images per class", 3), Table(sign.details)]
     if compared.beside:
         rows = [{"prediction": name, "sign check": str(f.verdict), "value": f.interval} for name, f in compared.beside]
-        blocks += [Heading("The sign check under other readings of the theory", 3), Table(rows)]
+        blocks += [Heading("The sign check under other forms of the selection reading, not judged", 3), Table(rows)]
     if compared.notes:
         blocks += [Heading("Notes", 3), Bullets(compared.notes)]
     return blocks
@@ -255,7 +278,7 @@ def _critical(prediction: Prediction) -> str:
 
 def write_page(
     comparison: Comparison,
-    table: PublishedOrder | None,
+    table: Sequence[PublishedOrder],
     out: Path,
     settings: dict[str, Any],
     left_out: Sequence[str] = (),
@@ -264,26 +287,37 @@ def write_page(
     """Write figures, compare.md, compare.html, compare.json; returns the last three."""
     blocks: list[Block] = [Heading(TITLE, 1)]
     findings = all_findings(comparison, table)
-    counts = ", ".join(f"{sum(f.verdict == v for _, f in findings)} {v}" for v in Verdict)
-    blocks += [
-        Paragraph(
-            f"{len(findings)} checks: {counts}. The words were fixed before the data: supported, not supported, not "
-            "identifiable (the data cannot tell), map invalid. Values are oriented such that positive agrees with the "
-            "theory; the last column is the size of an effect that would have been found with a probability of 80 %."
-        ),
-        _summary(findings),
-    ]
+    pictures = []
     for k, compared in enumerate(comparison.grids):
         name = stem(f"{k + 1:02d}-{compared.grid.method}-{compared.grid.dataset}")
-        picture = next(p for p in draw(compared, out / "figures", name) if p.suffix == ".png")
+        pictures.append(next(p for p in draw(compared, out / "figures", name) if p.suffix == ".png"))
+    reading = str(settings.get("reading", SELECTION))
+    blocks += [Paragraph(sentence) for sentence in headline(comparison, reading)]
+    if comparison.grids:
+        first = overview_figure(comparison, out / "figures")
+        blocks.append(Picture(first, "each grid: response to easier samples, measured, against the predicted sign"))
+    other = SYNTHESIS if reading == SELECTION else SELECTION
+    blocks += [
+        Heading("Every check"),
+        Paragraph(
+            f"Judged: the {reading} reading, chosen before the data; the {other} reading stands beside it. The words "
+            "were fixed before the data: supported; consistent, trend not tested (the prediction has one sign wherever "
+            "the data are); not supported; not identifiable (the data cannot tell); stays (no change, and one that "
+            "matters is excluded); map invalid. Values are oriented such that positive agrees with the theory; the "
+            "last column is the size of an effect that would have been found with a probability of 80 %."
+        ),
+        _summary(findings),
+        Heading("What the symbols mean"), Bullets(SYMBOLS),
+    ]  # fmt: skip
+    for compared, picture in zip(comparison.grids, pictures, strict=True):
         blocks += _grid_blocks(compared, picture)
     for finding in comparison.pooled:
         blocks += [Heading(finding.check), Paragraph(f"{finding.verdict}. {finding.sentence}"), Table(finding.details)]
-    if table is not None:
-        picture = next(p for p in published_figure(table, out / "figures") if p.suffix == ".png")
+    if table:
+        picture = next(p for p in published_figure(table[0], out / "figures") if p.suffix == ".png")
         blocks += [
             Heading("Published tuned coefficients"),
-            Paragraph(f"{table.finding.verdict}: {table.finding.sentence} {table.finding.interval}."),
+            Bullets([f"{f.check}: {f.verdict}. {f.sentence} {f.interval}." for f in [o.finding for o in table]]),
             Picture(picture, "tuned coefficient against images per class"),
         ]
     assumptions = [
@@ -301,7 +335,8 @@ def write_page(
     blocks += [Heading("What this rests on"), Bullets(assumptions)]
     content = {
         "title": TITLE, "settings": settings, "grids": [_as_json(c) for c in comparison.grids],
-        "pooled": [plain(f) for f in comparison.pooled], "published": plain(table) if table else None,
+        "pooled": [plain(f) for f in comparison.pooled], "published": [plain(order) for order in table],
+        "headline": headline(comparison, reading),
         "left_out": list(left_out),
     }  # fmt: skip
     return [
@@ -317,7 +352,7 @@ def _as_json(compared: GridComparison) -> dict[str, Any]:
         "method": grid.method, "dataset": grid.dataset, "family": grid.family, "ipc": grid.ipc,
         "coefficient": grid.coefficient, "alpha_map": compared.alpha_map, "prediction": compared.prediction.name,
         "theta": compared.prediction.theta, "critical_alpha": compared.prediction.critical_alphas(),
-        "findings": list(compared.findings), "beside": dict(compared.beside),
+        "findings": list(compared.findings), "second": compared.second, "beside": dict(compared.beside),
         "gains": None if gains is None else {
             "lambda": grid.coefficient[grid.others], "measured": gains.measured, "predicted": gains.predicted,
             "c": gains.scale,

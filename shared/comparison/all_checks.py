@@ -36,6 +36,8 @@ class GridComparison:
         grid, alpha_map, prediction: what was compared.
         findings: one a check.
         beside: findings of the sign check under other readings of the theory, which are shown and not judged, by name.
+        second: the sign check under the other named reading of the theory (that of learnt points); None where it says
+            nothing of this grid.
         gains: measured and predicted gains; None where the map is invalid.
         notes: what a reader should know: incomplete cells, how accuracies were chosen.
 
@@ -46,6 +48,7 @@ class GridComparison:
     prediction: Prediction
     findings: tuple[Finding, ...]
     beside: tuple[tuple[str, Finding], ...] = ()
+    second: Finding | None = None
     gains: GainFindings | None = None
     notes: tuple[str, ...] = ()
 
@@ -119,7 +122,7 @@ def compare_grid(
         *difficulty,
     )
     others = tuple((p.name, sign_check(grid, alpha_map, p, against)) for p in beside)
-    return GridComparison(grid, alpha_map, prediction, findings, others, gains, notes)
+    return GridComparison(grid, alpha_map, prediction, findings, others, gains=gains, notes=notes)
 
 
 def _evaluation_points(grid: Grid) -> tuple[str, ...]:

@@ -26,8 +26,10 @@ Array = NDArray[np.float64]
 SMALLEST_CORRELATION = 0.3
 SMALLEST_SKILL = 0.1
 """Effects below these would not matter: an interval that excludes them is `not supported`."""
-FEWEST = 4
-"""Numbers of images per class that a rank needs: three have six orders, and none of them a p below 5 %."""
+FEWEST = 5
+"""Numbers of images per class that a rank needs: four have 24 orders, and none of them a two-sided p below 5 %."""
+ORDERS = 500
+"""Orders of IPC that are tried at most: all of them up to five."""
 SCALES = 60
 """Values of c that are tried, from a tilt too small to see to the largest that was solved."""
 
@@ -123,19 +125,23 @@ def _padded(values: Sequence[float] | Array, count: int) -> Array:
     return np.concatenate([np.asarray(values, float), np.full(count - len(values), np.nan)])
 
 
-def _tails(null: Array, rank: float) -> tuple[float, float]:
-    """Shares of the orders of IPC whose rank is at least, and at most, the measured one; 1 if nothing can be said."""
+def _tails(null: Array, rank: float, every: bool) -> tuple[float, float]:
+    """Shares of the orders of IPC whose rank is at least, and at most, the measured one; 1 if nothing can be said.
+
+    `every`: the orders are all there are, the measured one among them; drawn ones are counted with it.
+    """
     if not (null.size and math.isfinite(rank)):
         return 1.0, 1.0
     above, below = np.sum(null >= rank - 1e-12), np.sum(null <= rank + 1e-12)
-    return float((1 + above) / (1 + null.size)), float((1 + below) / (1 + null.size))
+    own = 0 if every else 1
+    return float((own + above) / (own + null.size)), float((own + below) / (own + null.size))
 
 
 def _rank_verdict(interval: tuple[float, float], above: float, below: float, one_sided: bool) -> Verdict:
-    """By the interval, and by the permutation where it is told from zero."""
+    """By the interval, and by the permutation (two-sided) where it is told from zero."""
     verdict = judge(*interval, SMALLEST_CORRELATION)
-    if (verdict == Verdict.SUPPORTED and not above < 1.0 - CONFIDENCE) or (
-        verdict == Verdict.NOT_SUPPORTED and interval[1] < 0.0 and not below < 1.0 - CONFIDENCE
+    if (verdict == Verdict.SUPPORTED and not 2.0 * above < 1.0 - CONFIDENCE) or (
+        verdict == Verdict.NOT_SUPPORTED and interval[1] < 0.0 and not 2.0 * below < 1.0 - CONFIDENCE
     ):
         return Verdict.NOT_IDENTIFIABLE
     return Verdict.CONSISTENT if one_sided and verdict == Verdict.SUPPORTED else verdict
@@ -169,7 +175,7 @@ def gain_checks(
 
     Intervals: seeds and networks resampled, c fitted anew, then IPC resampled as blocks. The permutation test of the
     rank gives the measured rows of IPC in every order to the theory, refitting c each time; a rank is called
-    `supported` if less than 5 % of them do as well, and `consistent` where the prediction has one sign at all IPC.
+    `supported` if less than 2.5 % of them do as well, and `consistent` where the prediction has one sign at all IPC.
     """
     rng = np.random.default_rng(seed)
     model = gain_model(grid, alpha_map, prediction, against)
@@ -188,11 +194,11 @@ def gain_checks(
         drawn_pairs.append((drawn[blocks], model_gain[blocks]))
         skills.append(_skill(drawn[blocks], model_gain[blocks]))
     ranks = _padded(_ranks(*map(list, zip(*drawn_pairs, strict=True))) if drawn_pairs else [], resamples)
-    orders = [centre[order] for order in permutations(rows, 500, rng)] if rows >= 3 else []
+    orders = [centre[order] for order in permutations(rows, ORDERS, rng)] if rows >= 3 else []
     permuted = _ranks(orders, [model.left_out(order)[0] for order in orders])
     one_sided = len(visited(grid, alpha_map, prediction)) < 2
     null = permuted[np.isfinite(permuted)]
-    above, below = _tails(null, rank)
+    above, below = _tails(null, rank, every=math.factorial(rows) <= ORDERS)
     p = min(1.0, 2.0 * min(above, below))
     # Orders of few IPC that all refit to one prediction spread too little: the resampling's spread is a floor.
     seen = float(np.fmax(_detectable(null), _detectable(ranks)))

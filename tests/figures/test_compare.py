@@ -22,7 +22,7 @@ def grid(tmp_path_factory):
     """A small grid generated from the theory."""
     prediction, rng = predict(True, points=24), np.random.default_rng(0)
     rows = []
-    for ipc in (1, 3, 10, 30):
+    for ipc in (1, 3, 10, 30, 100):
         alpha = ipc * 10 / 25.0
         base = 0.95 - 2.0 * 0.85 * float(prediction.random(alpha))
         for seed in range(4):
@@ -47,11 +47,13 @@ def test_page_json_and_figures(grid, tmp_path, capsys):
     verdicts = {f["check"]: f["verdict"] for f in found["grids"][0]["findings"]}
     assert verdicts["sign"] == "supported" and verdicts["rank"] == "supported"
     assert verdicts["difficulty along distillation"] == "not identifiable"  # it was not recorded
-    assert (found["published"]["above"], found["published"]["below"], found["published"]["equal"]) == (6, 1, 2)
-    assert found["published"]["finding"]["verdict"] == "not supported"
+    everything, gradients, _ = found["published"]
+    assert (gradients["above"], gradients["below"], gradients["equal"]) == (6, 1, 2)
+    assert everything["finding"]["verdict"] == gradients["finding"]["verdict"] == "not supported"
+    assert found["headline"][1].startswith("Of 1 measured grids, the sign of the response (selection reading): 1 agrees")
     page, text = (out / "compare.html").read_text(), (out / "compare.md").read_text()
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == 2 and all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
+    assert len(pictures) == 3 and all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
     assert "http" not in re.sub(r'src="[^"]+"', "", page)  # nothing is fetched from elsewhere
     for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (out / link).exists()

@@ -165,14 +165,15 @@ def test_a_page_of_a_data_set_with_any_name_shows_that_name_and_nothing_else(tmp
         return [folder / f"{stem}.png"]
 
     found = compare_grid(replace(grid(), dataset=name), prediction(), resamples=100)
-    write_page(Comparison((found,), ()), None, tmp_path, {}, [f"{name}: left out"], draw)
-    assert [p.name for p in (tmp_path / "figures").iterdir()] == ["01-dsa-a-b-x-y-b-z.png"]
+    write_page(Comparison((found,), ()), (), tmp_path, {}, [f"{name}: left out"], draw)
+    drawn = sorted(p.name for p in (tmp_path / "figures").glob("*.png"))
+    assert drawn == ["01-dsa-a-b-x-y-b-z.png", "overview.png"]
     lines = (tmp_path / "compare.md").read_text().splitlines()
     assert not [line for line in lines if line.startswith("# z")]
     assert sum(line.startswith("## dsa on a|b [x\\](y) \\<b>\\* # z $") for line in lines) == 1
     table = [line for line in lines if line.startswith("| ")]
     cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table if "dsa on" in line}
-    assert cells == {7}  # six columns
+    assert cells == {8}  # seven columns
     page = (tmp_path / "compare.html").read_text()
     assert "<b>" not in page and "dsa on a|b [x](y) &lt;b&gt;* # z $" in page
     assert json.loads((tmp_path / "compare.json").read_text())["grids"][0]["dataset"] == name

@@ -10,7 +10,7 @@ from shared.comparison.all_checks import MAP_CHECKS, compare, compare_grid
 from shared.comparison.grid import Grid
 from shared.comparison.order_check import best_cells, kendall_tau, kendall_taus
 from shared.comparison.prediction import Prediction
-from shared.comparison.published_table import published_order, read_tuned
+from shared.comparison.published_table import published_order, published_orders, read_tuned
 from shared.comparison.verdict import Verdict, judge, mean_of
 
 RESAMPLES = 150
@@ -163,7 +163,11 @@ def test_several_grids_are_pooled(prediction: Prediction) -> None:
 
 
 def test_published_coefficients_do_not_show_the_trend() -> None:
-    found = published_order()
+    everything, found, trajectories = published_orders()
+    assert (everything.tau, everything.finding.verdict) == (pytest.approx(0.10, abs=0.005), Verdict.NOT_SUPPORTED)
+    assert len(everything.cells) == 55 and len(trajectories.cells) == 28
+    assert (trajectories.above, trajectories.below, trajectories.equal) == (4, 3, 3)
+    assert trajectories.tau == pytest.approx(-0.02, abs=0.005)
     assert (found.above, found.below, found.equal) == (6, 1, 2)
     assert (round(found.tau, 2), round(found.p, 2)) == (0.22, 0.19)
     assert len(found.cells) == 27 and found.finding.verdict == Verdict.NOT_SUPPORTED
@@ -172,12 +176,12 @@ def test_published_coefficients_do_not_show_the_trend() -> None:
 
 def test_a_table_that_shows_the_trend_is_supported() -> None:
     falling = [replace(cell, coefficient=cell.coefficient / cell.ipc**2) for cell in read_tuned()]
-    found = published_order(falling)
+    found = published_orders(falling)[1]
     assert (found.above, found.below) == (0, 9) and found.finding.verdict == Verdict.SUPPORTED
 
 
 def test_two_rows_of_a_table_decide_nothing() -> None:
-    found = published_order([cell for cell in read_tuned() if cell.dataset == "MNIST"][:6])
+    found = published_order([cell for cell in read_tuned() if cell.dataset == "mnist"][:6])
     assert found.finding.verdict == Verdict.NOT_IDENTIFIABLE and "too few to say" in found.finding.interval
 
 
