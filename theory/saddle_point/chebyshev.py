@@ -54,7 +54,7 @@ def chebyshev_panels(
         # A small tail that halving does not shrink is the rounding noise of the user's function.
         converged = tail < 2e-15 or (tail < 1e-10 and tail > 0.1 * parent)
         # Thirty halvings pin an undeclared jump to 1e-8 of a panel.
-        if hi - lo > 2.0 or (depth < 30 and not converged):
+        if hi - lo > 3.5 or (depth < 30 and not converged):
             middle = 0.5 * (lo + hi)
             todo += [(middle, hi, depth + 1, tail), (lo, middle, depth + 1, tail)]
             if len(table) + len(todo) > PANELS:

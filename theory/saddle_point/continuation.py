@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from theory._compiled import compiled
-from theory.saddle_point.moments import P0, P1, SP1, UP1, Kept, Linearised, Student, averages, system
+from theory.saddle_point.moments import P0, P1, ROUGH, SP1, UP1, Kept, Linearised, Student, averages, system
 
 # Newton stops when its step is at rounding level; the residual then sits at a few 1e-15.
 STEP_TOLERANCE = 1e-13
@@ -21,6 +21,8 @@ STEP_TOLERANCE = 1e-13
 # a = kappa' - R' U - S' S has an absolute rounding error of 1e-16 kappa', hence the factor beyond kappa' = 1e3.
 RESIDUAL_TOLERANCE = 1e-11
 LARGEST_TOLERANCE = 1e-8  # the scaled tolerance of kappa' = 1e6, far beyond what any solution has
+# Newton with a rough quadrature stops at this step: what is left is the quadrature's own error.
+ROUGH_STEP = 1e-4
 # The small-alpha expansion is used at or below this alpha; its corrections are O(alpha).
 ALPHA_START = 1e-3
 # Newton's steps from the expansion, and from a neighbour (typed: a literal would be a kernel of its own).
@@ -38,6 +40,21 @@ class Curve(NamedTuple):
     tangent: np.ndarray
     residual: np.ndarray
     means: np.ndarray
+
+
+class Stages(NamedTuple):
+    """What is kept, and the same by a rough quadrature, with which Newton does up to `rough_steps` steps first."""
+
+    kept: Kept
+    rough: Kept
+    rough_steps: int
+
+
+def stages_of(kept: Kept) -> Stages:
+    """The stages for a form of rule: single integrals cost too little to be done roughly first."""
+    if kept.panels is None:
+        return Stages(kept, kept, 0)
+    return Stages(kept, kept._replace(panels=kept.panels._replace(rule=ROUGH)), 14)
 
 
 class Point(NamedTuple):
@@ -120,9 +137,9 @@ def tolerance(log_kappa: float) -> float:
 
 @compiled
 def newton(
-    point: Point, alpha: float, kept: Kept, iterations: int, stop: np.ndarray
+    point: Point, alpha: float, kept: Kept, iterations: int, enough: float, stop: np.ndarray
 ) -> tuple[bool, float, float, float]:
-    """Damped Newton from point.y, in place, with point.tangent at the end.
+    """Damped Newton from point.y, in place, until a step is below `enough`; with point.tangent at the end.
 
     Returns (converged, residual, E[Psi_1], E[Phi]).
     """
@@ -136,7 +153,7 @@ def newton(
         size = _scaled_size(step, y)
         if stop[0] or not math.isfinite(size):
             return False, residual, E[P1], E[P0]
-        small = size < STEP_TOLERANCE
+        small = size < enough
         # At the rounding floor the step stops shrinking: take the better point and stop.
         stalled = residual < tolerance(y[0]) and size > 0.25 * previous
         previous = size
@@ -176,13 +193,24 @@ def small_alpha_start(alpha: float, kept: Kept, y: np.ndarray) -> None:
     y[0], y[1], y[2] = -math.log(root), math.log(root * max(U, 1e-300)), root * S
 
 
+@compiled
+def _corrected(
+    point: Point, alpha: float, stages: Stages, iterations: int, stop: np.ndarray
+) -> tuple[bool, float, float, float]:
+    """`newton` by the rough quadrature first, whose steps cost less, then by the one that counts."""
+    if stages.rough_steps > 0:
+        newton(point, alpha, stages.rough, stages.rough_steps, ROUGH_STEP, stop)
+    return newton(point, alpha, stages.kept, iterations, STEP_TOLERANCE, stop)
+
+
 @compiled(nogil=True)
-def solve_curve(alphas: np.ndarray, kept: Kept, stop: np.ndarray, curve: Curve) -> Curve:
+def solve_curve(alphas: np.ndarray, stages: Stages, stop: np.ndarray, curve: Curve) -> Curve:
     """Solve at increasing `alphas` [n] into `curve`, which is returned; what is left when `stop` [1] is set stays."""
+    kept = stages.kept
     at = math.log(min(alphas[0], ALPHA_START))
     here, there = _point(), _point()
     small_alpha_start(math.exp(at), kept, here.y)
-    ok, residual, first, zeroth = newton(here, math.exp(at), kept, _FROM_FAR, stop)
+    ok, residual, first, zeroth = _corrected(here, math.exp(at), stages, _FROM_FAR, stop)
     if not ok:
         return curve
     step = 2.0
@@ -192,7 +220,7 @@ def solve_curve(alphas: np.ndarray, kept: Kept, stop: np.ndarray, curve: Curve) 
             stride = min(step, target - at)
             _move(here.y, stride, here.tangent, there.y)
             alpha = alphas[k] if stride == target - at else math.exp(at + stride)
-            ok, new_residual, new_first, new_zeroth = newton(there, alpha, kept, _FROM_NEAR, stop)
+            ok, new_residual, new_first, new_zeroth = _corrected(there, alpha, stages, _FROM_NEAR, stop)
             if ok:
                 at = target if stride == target - at else at + stride
                 here, there = there, here

@@ -31,6 +31,8 @@ WEIGHTS = _WEIGHTS
 
 # Panel edges around a layer, in units of its width: dense where an error function bends, sparse in its tails.
 LAYER = np.array([-9.0, -6.5, -4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5, 6.5, 9.0])
+# The same for double integrals, whose cost is the square: 14 nodes on 2.75 widths still leave less than 1e-14.
+WIDE_LAYER = np.array([-8.5, -5.5, -2.75, 0.0, 2.75, 5.5, 8.5])
 
 
 @compiled
@@ -84,13 +86,13 @@ def psi(a: float) -> tuple[float, float, float, float]:
 
 
 @compiled
-def add_layer(breaks: np.ndarray, count: int, centre: float, width: float) -> int:
-    """Append the panel edges of a layer to `breaks[:count]`; returns the new count."""
+def add_layer(breaks: np.ndarray, count: int, centre: float, width: float, multiples: np.ndarray) -> int:
+    """Append the panel edges of a layer, `multiples` of its width, to `breaks[:count]`; returns the new count."""
     if not math.isfinite(centre) or abs(centre) > 1e6:
         return count
     # A layer wider than the Gaussian is no layer, and one narrower than rounding is a point.
     width = min(max(width, 1e-15), 1.0)
-    for multiple in LAYER:
+    for multiple in multiples:
         breaks[count] = centre + multiple * width
         count += 1
     return count

@@ -29,7 +29,7 @@ from shared.measures.perceptron import gradient_factor
 from theory.errors import ImpossibleMargin
 from theory.saddle_point.chebyshev import chebyshev_panels
 from theory.saddle_point.gaussian import CUT
-from theory.saddle_point.moments import P0, Drawn, Kept, Panels, Student, averages
+from theory.saddle_point.moments import FINE, P0, Drawn, Kept, Panels, Student, averages
 from theory.vocabulary import KEEP_NAMES, MARGINS, nearest
 
 WINDOWS, WEIGHT, SAMPLES = 0, 1, 2  # kinds of a resolved rule
@@ -56,14 +56,23 @@ class Resolved(NamedTuple):
         if self.kind == WINDOWS:
             windows = self.table
         elif self.kind == WEIGHT:
-            panels, drawn = Panels(self.ends, self.table), Drawn(np.zeros(0), np.zeros(0))
+            panels, drawn = _panels(self.ends, self.table, theta), Drawn(np.zeros(0), np.zeros(0))
         else:
-            panels, drawn = Panels(np.zeros(0), np.zeros((0, 0))), Drawn(self.ends, self.table[0])
+            panels, drawn = _panels(np.zeros(0), np.zeros((0, 0)), theta), Drawn(self.ends, self.table[0])
         return Kept(windows, panels, drawn, float(self.fraction), math.sin(theta), math.cos(theta))
 
     def mass(self, theta: float) -> float:
         """E_pool[W] / `fraction`: the average of Phi(a) where every field a is huge."""
         return float(averages(Student(1e6, 1e-9, 0.0), self.seen_at(theta))[P0])
+
+
+def _panels(ends: NDArray[np.float64], table: NDArray[np.float64], theta: float) -> Panels:
+    """A tabulated weight with a bound of what each panel holds of half the pool: W at its largest, U > 0 at its end."""
+    below, above = ends[:-1], ends[1:]
+    gaussian = np.where(below > 0.0, ndtr(-below) - ndtr(-above), ndtr(above) - ndtr(below))
+    share = np.where(above > 0.0, 1.0, 0.0) if theta == 0.0 else ndtr(above / math.tan(theta))
+    bounds = np.abs(table).sum(axis=1) * gaussian * share
+    return Panels(ends, table, bounds, np.argsort(-bounds), FINE)
 
 
 class Rule(Protocol):

@@ -33,8 +33,10 @@ from theory._compiled import compiled
 from theory.saddle_point.gaussian import (
     CUT,
     FIELD_CUT,
+    LAYER,
     NODES,
     WEIGHTS,
+    WIDE_LAYER,
     add_layer,
     interval_moments,
     lay_panels,
@@ -47,11 +49,35 @@ P2, P1, P0, D0, UP1, SP1, UP0, SP0, UUP0, USP0, SSP0, UD0, SD0 = range(13)
 COUNT = 13
 
 
+# Double integrals: a panel's greatest length where what is integrated bends like a Gaussian of width one, the decay over
+# a panel that its nodes follow, how many standard deviations hold everything, and what is nothing beside a sum.
+LONGEST, STEEPEST, REACH, NOTHING = 3.5, 12.0, 10.5, 1e-17
+NARROW = 0.8  # layers below this width have panels of their own
+
+
+class Quadrature(NamedTuple):
+    """Gauss-Legendre on [-1, 1]: nodes and weights [n]."""
+
+    nodes: np.ndarray
+    weights: np.ndarray
+
+
+FINE = Quadrature(NODES, WEIGHTS)
+ROUGH = Quadrature(*np.polynomial.legendre.leggauss(9))  # for Newton's first steps: some 1e-7
+
+
 class Panels(NamedTuple):
-    """A smooth weight W: ends [panels + 1] and Chebyshev coefficients [panels, order]."""
+    """A smooth weight W: ends [panels + 1] and Chebyshev coefficients [panels, order].
+
+    `bounds` [panels] are above E_pool[W; panel] / 2, and `order` [panels] sorts them, largest first; `rule` is what
+    double integrals are done with.
+    """
 
     ends: np.ndarray
     coefficients: np.ndarray
+    bounds: np.ndarray
+    order: np.ndarray
+    rule: Quadrature
 
 
 class Drawn(NamedTuple):
@@ -164,7 +190,7 @@ def _windows_perfect(total: np.ndarray, student: Student, windows: np.ndarray, f
     kappa, R, scale = student.kappa, student.R, 2.0 / fraction
     breaks = np.empty(16)
     edges = np.empty(96)
-    count = add_layer(breaks, 0, kappa / R, 1.0 / R)
+    count = add_layer(breaks, 0, kappa / R, 1.0 / R, LAYER)
     last = min(CUT, (kappa - FIELD_CUT) / R)
     for window in range(windows.shape[0]):
         panels = lay_panels(breaks, count, max(windows[window, 0], 0.0), min(windows[window, 1], last), 1.5, edges)
@@ -187,13 +213,13 @@ def _windows(total: np.ndarray, student: Student, kept: Kept, windows: np.ndarra
     sin_d = sin * cos_w - cos * sin_w
     breaks = np.empty(24 + 24 * windows.size)
     edges = np.empty(256)
-    count = add_layer(breaks, 0, kappa / r, 1.0 / r)
-    count = add_layer(breaks, count, 0.0, abs(sin_w) / cos_w)
+    count = add_layer(breaks, 0, kappa / r, 1.0 / r, LAYER)
+    count = add_layer(breaks, count, 0.0, abs(sin_w) / cos_w, LAYER)
     for side in range(2 * windows.shape[0]):
         edge = windows[side // 2, side % 2]
         if math.isfinite(edge):
             if cos_d != 0.0:
-                count = add_layer(breaks, count, edge / cos_d, abs(sin_d / cos_d))
+                count = add_layer(breaks, count, edge / cos_d, abs(sin_d / cos_d), LAYER)
             # The corner U = 0, m = edge, where the interval of s changes its ends.
             breaks[count] = edge * sin_w / sin
             count += 1
@@ -232,11 +258,18 @@ def _windows(total: np.ndarray, student: Student, kept: Kept, windows: np.ndarra
 
 @compiled
 def _add_margin(
-    total: np.ndarray, mass: float, m: float, student: Student, angle: tuple[float, float], room: Scratch
+    total: np.ndarray,
+    mass: float,
+    m: float,
+    student: Student,
+    angle: tuple[float, float],
+    rule: Quadrature,
+    room: Scratch,
 ) -> None:
     """Add the samples of label-signed margin m: an integral over the orthogonal coordinate n < m cot(theta).
 
-    `angle`: sin and cos of theta.
+    `angle`: sin and cos of theta. Both phi(n) and Psi_k(b - tau n) are log-concave, so the integrand has one peak, and
+    falls from it at least as fast as a Gaussian: a range of `REACH` standard deviations around it holds all of it.
     """
     kappa, R, S = student
     sin, cos = angle
@@ -247,8 +280,14 @@ def _add_margin(
         return
     tau = S * cos - R * sin
     b = kappa - (R * cos + S * sin) * m
-    lo, hi = -CUT, min(CUT, m * cos / sin)
-    count, longest = 0, 2.0
+    cut = m * cos / sin
+    # Where n^2 and a_-^2 are least together; Psi_k's powers move the peak by less than two.
+    peak = b * tau / (1.0 + tau * tau) if b < 0.0 else 0.0
+    beyond = max(peak - cut, 0.0)
+    lo, hi = max(peak - math.sqrt(beyond * beyond + REACH * REACH), -CUT - REACH), min(cut, peak + REACH)
+    # A steep cut leaves a tail that falls like exp(-beyond * n).
+    longest = min(LONGEST, STEEPEST / max(beyond, 1e-9))
+    count = 0
     if tau != 0.0:
         # a = b - tau n > FIELD_CUT bounds n on one side.
         bound = (b - FIELD_CUT) / tau
@@ -257,17 +296,45 @@ def _add_margin(
         else:
             lo = max(lo, bound)
         # A wide layer is resolved by shorter panels, a narrow one by panels of its own.
-        if abs(tau) > 3.0:
-            count = add_layer(breaks, 0, b / tau, 1.0 / abs(tau))
-        elif abs(tau) > 1.0:
-            longest = 2.0 / abs(tau)
+        if abs(tau) > 2.0:
+            count = add_layer(breaks, 0, b / tau, 1.0 / abs(tau), WIDE_LAYER)
+        else:
+            longest = min(longest, LONGEST / math.sqrt(1.0 + tau * tau))
     panels = lay_panels(breaks, count, lo, hi, longest, edges)
+    s2, s1, s0, d0, n1, n0, nn0, nd = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for panel in range(panels):
         half = 0.5 * (edges[panel + 1] - edges[panel])
         middle = 0.5 * (edges[panel + 1] + edges[panel])
-        for k in range(NODES.size):
-            n = middle + half * NODES[k]
-            _add(total, b - tau * n, mass * half * WEIGHTS[k] * phi(n), m * cos - n * sin, m * sin + n * cos)
+        for k in range(rule.nodes.size):
+            n = middle + half * rule.nodes[k]
+            weight = half * rule.weights[k] * phi(n)
+            second, first, zeroth, density = psi(b - tau * n)
+            first *= weight
+            zeroth *= weight
+            density *= weight
+            s2 += weight * second
+            s1 += first
+            s0 += zeroth
+            d0 += density
+            n1 += n * first
+            n0 += n * zeroth
+            nn0 += n * n * zeroth
+            nd += n * density
+    # U = u - n sin, S = v + n cos
+    u, v = m * cos, m * sin
+    total[P2] += mass * s2
+    total[P1] += mass * s1
+    total[P0] += mass * s0
+    total[D0] += mass * d0
+    total[UP1] += mass * (u * s1 - sin * n1)
+    total[SP1] += mass * (v * s1 + cos * n1)
+    total[UP0] += mass * (u * s0 - sin * n0)
+    total[SP0] += mass * (v * s0 + cos * n0)
+    total[UUP0] += mass * (u * u * s0 - 2.0 * u * sin * n0 + sin * sin * nn0)
+    total[USP0] += mass * (u * v * s0 + (u * cos - v * sin) * n0 - sin * cos * nn0)
+    total[SSP0] += mass * (v * v * s0 + 2.0 * v * cos * n0 + cos * cos * nn0)
+    total[UD0] += mass * (u * d0 - sin * nd)
+    total[SD0] += mass * (v * d0 + cos * nd)
 
 
 @compiled
@@ -280,46 +347,66 @@ def _chebyshev(coefficients: np.ndarray, x: float) -> float:
 
 
 @compiled
+def _layer_or_length(
+    breaks: np.ndarray, count: int, longest: float, centre: float, width: float
+) -> tuple[int, float]:
+    """Edges of a layer that is narrow; a wide one bounds the length of all panels."""
+    if width < NARROW:
+        return add_layer(breaks, count, centre, width, WIDE_LAYER), longest
+    return count, min(longest, LONGEST * width)
+
+
+@compiled
 def _weighted(total: np.ndarray, student: Student, kept: Kept, panels: Panels) -> None:
-    """Smooth weight: panel k covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k]."""
+    """Smooth weight: panel k covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k].
+
+    Panels are taken in order of what they can hold, and one that can add nothing to what is there is left out.
+    """
     kappa, R, S = student
-    ends, table = panels
+    ends, table = panels.ends, panels.coefficients
     sin, cos, scale = kept.sin, kept.cos, 2.0 / kept.fraction
     rho = R * cos + S * sin
     tau = S * cos - R * sin
     breaks = np.empty(64)
     edges = np.empty(160)
     inner = Scratch(np.empty(16), np.empty(96))
-    count = 0
+    count, longest = 0, LONGEST
     if rho > 0.0:
-        count = add_layer(breaks, count, kappa / rho, math.sqrt(1.0 + tau * tau) / rho)
+        width = math.sqrt(1.0 + tau * tau) / rho
+        count, longest = _layer_or_length(breaks, count, longest, kappa / rho, width)
     if sin > 0.0:
-        count = add_layer(breaks, count, 0.0, sin / max(cos, 1e-12))
+        count, longest = _layer_or_length(breaks, count, longest, 0.0, sin / max(cos, 1e-12))
         # Where the cut U > 0 meets the layer of the field.
-        count = add_layer(breaks, count, kappa * sin / S if S != 0.0 else np.inf, 1.0 / max(abs(R), abs(S)))
-    for piece in range(table.shape[0]):
+        width = 1.0 / max(abs(R), abs(S))
+        count, longest = _layer_or_length(breaks, count, longest, kappa * sin / S if S != 0.0 else np.inf, width)
+    largest = 1.0 + (kappa + 2.0 * CUT * math.hypot(R, S)) ** 2  # of Psi_2
+    for place in range(panels.order.size):
+        piece = panels.order[place]
+        most = scale * panels.bounds[piece]
+        if most < NOTHING * total[P0] and most * largest < NOTHING * total[P2]:
+            continue
         lo, hi = max(ends[piece], -CUT), min(ends[piece + 1], CUT)
         if sin == 0.0:
             lo = max(lo, 0.0)
             hi = min(hi, (kappa - FIELD_CUT) / R)
-        pieces = lay_panels(breaks, count, lo, hi, 1.5, edges)
+        pieces = lay_panels(breaks, count, lo, hi, longest, edges)
         width = ends[piece + 1] - ends[piece]
         for panel in range(pieces):
             half = 0.5 * (edges[panel + 1] - edges[panel])
             middle = 0.5 * (edges[panel + 1] + edges[panel])
-            for k in range(NODES.size):
-                m = middle + half * NODES[k]
+            for k in range(panels.rule.nodes.size):
+                m = middle + half * panels.rule.nodes[k]
                 weight = _chebyshev(table[piece], 2.0 * (m - ends[piece]) / width - 1.0)
-                mass = scale * half * WEIGHTS[k] * phi(m) * weight
+                mass = scale * half * panels.rule.weights[k] * phi(m) * weight
                 if mass != 0.0:
-                    _add_margin(total, mass, m, student, (sin, cos), inner)
+                    _add_margin(total, mass, m, student, (sin, cos), panels.rule, inner)
 
 
 @compiled
-def _drawn(total: np.ndarray, student: Student, angle: tuple[float, float], drawn: Drawn) -> None:
+def _drawn(total: np.ndarray, student: Student, angle: tuple[float, float], rule: Quadrature, drawn: Drawn) -> None:
     room = Scratch(np.empty(16), np.empty(96))
     for k in range(drawn.margins.size):
-        _add_margin(total, drawn.masses[k], drawn.margins[k], student, angle, room)
+        _add_margin(total, drawn.masses[k], drawn.margins[k], student, angle, rule, room)
 
 
 @compiled
@@ -339,8 +426,8 @@ def _add_kept(
             _windows(total, student, kept, windows)
     if panels is not None and panels.coefficients.size > 0:
         _weighted(total, student, kept, panels)
-    if drawn is not None:
-        _drawn(total, student, (kept.sin, kept.cos), drawn)
+    if panels is not None and drawn is not None:
+        _drawn(total, student, (kept.sin, kept.cos), panels.rule, drawn)
 
 
 @compiled

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory._threads import interruptible
 from theory.errors import NotConverged
-from theory.saddle_point.continuation import RESIDUAL_TOLERANCE, Curve, solve_curve, tolerance
+from theory.saddle_point.continuation import RESIDUAL_TOLERANCE, Curve, solve_curve, stages_of, tolerance
 from theory.saddle_point.kept import SMALLEST_FRACTION, Rule, check_margin, make_rule
 from theory.saddle_point.moments import Drawn, Kept
 
@@ -190,7 +190,7 @@ def _curve(alphas: NDArray[np.float64], kept: Kept) -> Curve:
     on_the_way = 10  # points that lead from small alpha to the first
     long = each * (alphas.size + on_the_way) > _LONG
     curve = _nowhere(alphas.size)
-    return interruptible(lambda stop: solve_curve(alphas, kept, stop, curve), long, lambda: _compile(kept))
+    return interruptible(lambda stop: solve_curve(alphas, stages_of(kept), stop, curve), long, lambda: _compile(kept))
 
 
 def _compile(kept: Kept) -> None:
@@ -200,7 +200,7 @@ def _compile(kept: Kept) -> None:
     form = type(kept.panels)
     if kept.drawn is not None:
         kept = kept._replace(drawn=Drawn(kept.drawn.margins[:1], kept.drawn.masses[:1]))
-    solve_curve(np.ones(1), kept, np.ones(1, np.bool_), _nowhere(1))
+    solve_curve(np.ones(1), stages_of(kept), np.ones(1, np.bool_), _nowhere(1))
     _ready.add(form)
 
 
