@@ -63,3 +63,50 @@ def chebyshev_panels(
         ends.append(hi)
         table.append(coefficients)
     return np.array(ends), np.array(table)
+
+
+def evaluate(
+    ends: NDArray[np.float64], table: NDArray[np.float64], m: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The tabulated function at margins `m` of any shape."""
+    piece = np.clip(np.searchsorted(ends, m, side="right") - 1, 0, table.shape[0] - 1)
+    below, above = ends[piece], ends[piece + 1]
+    x = (2.0 * m - below - above) / (above - below)
+    b1, b2 = np.zeros_like(x), np.zeros_like(x)
+    for k in range(table.shape[1] - 1, 0, -1):
+        b1, b2 = 2.0 * x * b1 - b2 + table[piece, k], b1
+    return x * b1 - b2 + table[piece, 0]
+
+
+def spans(
+    ends: NDArray[np.float64], table: NDArray[np.float64], longest: float, negligible: float = 1e-11
+) -> NDArray[np.int64]:
+    """Neighbouring panels joined to the fewest spans on which Gauss-Legendre integrates phi(m) W(m).
+
+    A panel's series is right to rounding relative to its own values, far out in the Gaussian's tail too; an integral
+    needs less. A span is taken whole where the Chebyshev series of phi W on it, of twice as many terms as there are
+    nodes, has converged to `negligible` of its largest value.
+
+    Returns:
+        Indices into `ends`, increasing, from 0 to the number of panels.
+    """
+    order = 28
+    angles = (np.arange(order) + 0.5) * np.pi / order
+    tail = 2.0 / order * np.cos(np.outer(np.arange(order - 6, order), angles))
+    todo = np.array([(0, table.shape[0])])
+    edges = [table.shape[0]]
+    while todo.size:
+        first, last = todo.T
+        below, above = ends[first], ends[last]
+        m = 0.5 * (above + below)[:, None] + 0.5 * (above - below)[:, None] * np.cos(angles)
+        values = evaluate(ends, table, m) * np.exp(-0.5 * m * m)
+        rest = np.abs(values @ tail.T).max(axis=1)
+        whole = (above - below <= longest) & (rest <= negligible * np.abs(values).max(axis=1))
+        whole |= last - first == 1
+        edges += first[whole].tolist()
+        first, last, middle = first[~whole], last[~whole], 0.5 * (below + above)[~whole]
+        near = np.searchsorted(ends, middle)
+        near -= np.abs(ends[near - 1] - middle) < np.abs(ends[near] - middle)
+        near = np.clip(near, first + 1, last - 1)
+        todo = np.concatenate([np.stack([first, near], 1), np.stack([near, last], 1)])
+    return np.array(sorted(edges))

@@ -21,8 +21,8 @@ STEP_TOLERANCE = 1e-13
 # a = kappa' - R' U - S' S has an absolute rounding error of 1e-16 kappa', hence the factor beyond kappa' = 1e3.
 RESIDUAL_TOLERANCE = 1e-11
 LARGEST_TOLERANCE = 1e-8  # the scaled tolerance of kappa' = 1e6, far beyond what any solution has
-# Newton with a rough quadrature stops at this step: what is left is the quadrature's own error.
-ROUGH_STEP = 1e-4
+# Newton with a rough quadrature ends with a step below this: what is left is its square, or the quadrature's own error.
+ROUGH_STEP = 1e-3
 # The small-alpha expansion is used at or below this alpha; its corrections are O(alpha).
 ALPHA_START = 1e-3
 # Newton's steps from the expansion, and from a neighbour (typed: a literal would be a kernel of its own).
@@ -200,6 +200,8 @@ def _corrected(
     """`newton` by the rough quadrature first, whose steps cost less, then by the one that counts."""
     if stages.rough_steps > 0:
         newton(point, alpha, stages.rough, stages.rough_steps, ROUGH_STEP, stop)
+        if _scaled_size(point.step, point.y) < ROUGH_STEP:
+            _move(point.y, -1.0, point.step, point.y)
     return newton(point, alpha, stages.kept, iterations, STEP_TOLERANCE, stop)
 
 

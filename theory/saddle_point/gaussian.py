@@ -77,7 +77,7 @@ def psi(a: float) -> tuple[float, float, float, float]:
         first = a * distribution + density
         return a * first + distribution, first, distribution, density
     upper, lower = 0.0, 1.0  # J_(k) and J_(k-1), up to a common factor
-    for k in range(36, 2, -1):
+    for k in range(10 + int(300.0 / (a * a)) if a > -30.0 else 10, 2, -1):
         upper, lower = lower, k * upper - a * lower
     # Now upper ~ J_2 and lower ~ J_1.
     zeroth = 2.0 * upper - a * lower

@@ -27,9 +27,9 @@ from scipy.special import erfinv, log_ndtr, ndtr, ndtri, owens_t
 
 from shared.measures.perceptron import gradient_factor
 from theory.errors import ImpossibleMargin
-from theory.saddle_point.chebyshev import chebyshev_panels
+from theory.saddle_point.chebyshev import chebyshev_panels, spans
 from theory.saddle_point.gaussian import CUT
-from theory.saddle_point.moments import FINE, P0, Drawn, Kept, Panels, Student, averages
+from theory.saddle_point.moments import FINE, LONGEST, P0, Drawn, Kept, Panels, Student, averages
 from theory.vocabulary import KEEP_NAMES, MARGINS, nearest
 
 WINDOWS, WEIGHT, SAMPLES = 0, 1, 2  # kinds of a resolved rule
@@ -67,12 +67,16 @@ class Resolved(NamedTuple):
 
 
 def _panels(ends: NDArray[np.float64], table: NDArray[np.float64], theta: float) -> Panels:
-    """A tabulated weight with a bound of what each panel holds of half the pool: W at its largest, U > 0 at its end."""
-    below, above = ends[:-1], ends[1:]
+    """A tabulated weight with a bound of what each span holds of half the pool: W at its largest, U > 0 at its end."""
+    if not table.size:
+        nowhere = np.zeros(0, np.int64)
+        return Panels(ends, table, nowhere, np.zeros(0), nowhere, FINE)
+    edges = spans(ends, table, LONGEST)
+    below, above = ends[edges[:-1]], ends[edges[1:]]
     gaussian = np.where(below > 0.0, ndtr(-below) - ndtr(-above), ndtr(above) - ndtr(below))
     share = np.where(above > 0.0, 1.0, 0.0) if theta == 0.0 else ndtr(above / math.tan(theta))
-    bounds = np.abs(table).sum(axis=1) * gaussian * share
-    return Panels(ends, table, bounds, np.argsort(-bounds), FINE)
+    bounds = np.maximum.reduceat(np.abs(table).sum(axis=1), edges[:-1]) * gaussian * share
+    return Panels(ends, table, edges, bounds, np.argsort(-bounds), FINE)
 
 
 class Rule(Protocol):

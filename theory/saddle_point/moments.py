@@ -51,7 +51,8 @@ COUNT = 13
 
 # Double integrals: a panel's greatest length where what is integrated bends like a Gaussian of width one, the decay over
 # a panel that its nodes follow, how many standard deviations hold everything, and what is nothing beside a sum.
-LONGEST, STEEPEST, REACH, NOTHING = 3.5, 12.0, 10.5, 1e-17
+LONGEST, STEEPEST, REACH, NOTHING = 4.0, 13.0, 8.75, 1e-17
+LINEAR = 8.5  # Psi_1(a) = a from here on
 NARROW = 0.8  # layers below this width have panels of their own
 
 
@@ -69,12 +70,13 @@ ROUGH = Quadrature(*np.polynomial.legendre.leggauss(9))  # for Newton's first st
 class Panels(NamedTuple):
     """A smooth weight W: ends [panels + 1] and Chebyshev coefficients [panels, order].
 
-    `bounds` [panels] are above E_pool[W; panel] / 2, and `order` [panels] sorts them, largest first; `rule` is what
-    double integrals are done with.
+    Integrals are done by spans of neighbouring panels: `spans` [spans + 1] are indices into `ends`, `bounds` [spans] are
+    above E_pool[W; span] / 2, and `order` [spans] sorts them, largest first; `rule` is the quadrature.
     """
 
     ends: np.ndarray
     coefficients: np.ndarray
+    spans: np.ndarray
     bounds: np.ndarray
     order: np.ndarray
     rule: Quadrature
@@ -85,6 +87,9 @@ class Drawn(NamedTuple):
 
     margins: np.ndarray
     masses: np.ndarray
+
+
+Inner = tuple[float, float, float, float, float, float, float, float]
 
 
 class Kept(NamedTuple):
@@ -257,6 +262,49 @@ def _windows(total: np.ndarray, student: Student, kept: Kept, windows: np.ndarra
 
 
 @compiled
+def _add_moments(total: np.ndarray, mass: float, m: float, angle: tuple[float, float], inner: Inner) -> None:
+    """Add the samples of margin m, U = m cos - n sin and S = m sin + n cos, by their averages over n.
+
+    `inner`: E[Psi_2], E[Psi_1], E[Phi], E[phi], E[n Psi_1], E[n Phi], E[n^2 Phi], E[n phi].
+    """
+    s2, s1, s0, d0, n1, n0, nn0, nd = inner
+    sin, cos = angle
+    u, v = m * cos, m * sin
+    total[P2] += mass * s2
+    total[P1] += mass * s1
+    total[P0] += mass * s0
+    total[D0] += mass * d0
+    total[UP1] += mass * (u * s1 - sin * n1)
+    total[SP1] += mass * (v * s1 + cos * n1)
+    total[UP0] += mass * (u * s0 - sin * n0)
+    total[SP0] += mass * (v * s0 + cos * n0)
+    total[UUP0] += mass * (u * u * s0 - 2.0 * u * sin * n0 + sin * sin * nn0)
+    total[USP0] += mass * (u * v * s0 + (u * cos - v * sin) * n0 - sin * cos * nn0)
+    total[SSP0] += mass * (v * v * s0 + 2.0 * v * cos * n0 + cos * cos * nn0)
+    total[UD0] += mass * (u * d0 - sin * nd)
+    total[SD0] += mass * (v * d0 + cos * nd)
+
+
+@compiled
+def _add_whole_line(
+    total: np.ndarray, mass: float, b: float, tau: float, m: float, angle: tuple[float, float]
+) -> None:
+    """Add the samples of margin m where no n is cut off: a Gaussian of the field's, of variance 1 + tau^2, and Stein."""
+    square = 1.0 + tau * tau
+    root = math.sqrt(square)
+    second, first, zeroth, density = psi(b / root)
+    density /= root
+    bend = tau * b / square * density  # E[n phi(b - tau n)]
+    _add_moments(
+        total,
+        mass,
+        m,
+        angle,
+        (square * second, root * first, zeroth, density, -tau * zeroth, -tau * density, zeroth - tau * bend, bend),
+    )
+
+
+@compiled
 def _add_margin(
     total: np.ndarray,
     mass: float,
@@ -283,6 +331,9 @@ def _add_margin(
     cut = m * cos / sin
     # Where n^2 and a_-^2 are least together; Psi_k's powers move the peak by less than two.
     peak = b * tau / (1.0 + tau * tau) if b < 0.0 else 0.0
+    if cut > peak + REACH:
+        _add_whole_line(total, mass, b, tau, m, angle)
+        return
     beyond = max(peak - cut, 0.0)
     lo, hi = max(peak - math.sqrt(beyond * beyond + REACH * REACH), -CUT - REACH), min(cut, peak + REACH)
     # A steep cut leaves a tail that falls like exp(-beyond * n).
@@ -308,7 +359,11 @@ def _add_margin(
         for k in range(rule.nodes.size):
             n = middle + half * rule.nodes[k]
             weight = half * rule.weights[k] * phi(n)
-            second, first, zeroth, density = psi(b - tau * n)
+            a = b - tau * n
+            if a > LINEAR:
+                second, first, zeroth, density = a * a + 1.0, a, 1.0, 0.0
+            else:
+                second, first, zeroth, density = psi(a)
             first *= weight
             zeroth *= weight
             density *= weight
@@ -320,21 +375,7 @@ def _add_margin(
             n0 += n * zeroth
             nn0 += n * n * zeroth
             nd += n * density
-    # U = u - n sin, S = v + n cos
-    u, v = m * cos, m * sin
-    total[P2] += mass * s2
-    total[P1] += mass * s1
-    total[P0] += mass * s0
-    total[D0] += mass * d0
-    total[UP1] += mass * (u * s1 - sin * n1)
-    total[SP1] += mass * (v * s1 + cos * n1)
-    total[UP0] += mass * (u * s0 - sin * n0)
-    total[SP0] += mass * (v * s0 + cos * n0)
-    total[UUP0] += mass * (u * u * s0 - 2.0 * u * sin * n0 + sin * sin * nn0)
-    total[USP0] += mass * (u * v * s0 + (u * cos - v * sin) * n0 - sin * cos * nn0)
-    total[SSP0] += mass * (v * v * s0 + 2.0 * v * cos * n0 + cos * cos * nn0)
-    total[UD0] += mass * (u * d0 - sin * nd)
-    total[SD0] += mass * (v * d0 + cos * nd)
+    _add_moments(total, mass, m, angle, (s2, s1, s0, d0, n1, n0, nn0, nd))
 
 
 @compiled
@@ -360,7 +401,7 @@ def _layer_or_length(
 def _weighted(total: np.ndarray, student: Student, kept: Kept, panels: Panels) -> None:
     """Smooth weight: panel k covers [ends[k], ends[k + 1]] with Chebyshev coefficients table[k].
 
-    Panels are taken in order of what they can hold, and one that can add nothing to what is there is left out.
+    Spans are taken in order of what they can hold, and one that can add nothing to what is there is left out.
     """
     kappa, R, S = student
     ends, table = panels.ends, panels.coefficients
@@ -376,28 +417,30 @@ def _weighted(total: np.ndarray, student: Student, kept: Kept, panels: Panels) -
         count, longest = _layer_or_length(breaks, count, longest, kappa / rho, width)
     if sin > 0.0:
         count, longest = _layer_or_length(breaks, count, longest, 0.0, sin / max(cos, 1e-12))
-        # Where the cut U > 0 meets the layer of the field.
-        width = 1.0 / max(abs(R), abs(S))
-        count, longest = _layer_or_length(breaks, count, longest, kappa * sin / S if S != 0.0 else np.inf, width)
+        # Where the cut U > 0 meets the layer of the field, which it crosses at S' = kappa' / S.
+        if abs(S) > sin / NARROW:
+            count = add_layer(breaks, count, kappa * sin / S, sin / abs(S), WIDE_LAYER)
     largest = 1.0 + (kappa + 2.0 * CUT * math.hypot(R, S)) ** 2  # of Psi_2
     for place in range(panels.order.size):
-        piece = panels.order[place]
-        most = scale * panels.bounds[piece]
+        span = panels.order[place]
+        most = scale * panels.bounds[span]
         if most < NOTHING * total[P0] and most * largest < NOTHING * total[P2]:
             continue
-        lo, hi = max(ends[piece], -CUT), min(ends[piece + 1], CUT)
+        piece = panels.spans[span]
+        lo, hi = max(ends[piece], -CUT), min(ends[panels.spans[span + 1]], CUT)
         if sin == 0.0:
             lo = max(lo, 0.0)
             hi = min(hi, (kappa - FIELD_CUT) / R)
         pieces = lay_panels(breaks, count, lo, hi, longest, edges)
-        width = ends[piece + 1] - ends[piece]
         for panel in range(pieces):
             half = 0.5 * (edges[panel + 1] - edges[panel])
             middle = 0.5 * (edges[panel + 1] + edges[panel])
             for k in range(panels.rule.nodes.size):
                 m = middle + half * panels.rule.nodes[k]
-                weight = _chebyshev(table[piece], 2.0 * (m - ends[piece]) / width - 1.0)
-                mass = scale * half * panels.rule.weights[k] * phi(m) * weight
+                while m > ends[piece + 1]:
+                    piece += 1
+                x = 2.0 * (m - ends[piece]) / (ends[piece + 1] - ends[piece]) - 1.0
+                mass = scale * half * panels.rule.weights[k] * phi(m) * _chebyshev(table[piece], x)
                 if mass != 0.0:
                     _add_margin(total, mass, m, student, (sin, cos), panels.rule, inner)
 
