@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union
 
 import numpy as np
 import tyro
@@ -34,21 +35,27 @@ READ_BY = {
 }
 
 
+# The parser judges a default by `typeguard`, a tenth of a second's import, unless the union is typing's, None first.
+OptionalNumber = Union[None, float]  # noqa: UP007
+OptionalName = Union[None, str]  # noqa: UP007
+OptionalPair = Union[None, tuple[float, float]]  # noqa: UP007
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which samples are kept."""
 
-    fraction: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 1)")] = None
+    fraction: Annotated[OptionalNumber, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 1)")] = None
     """Kept fraction of the pool, in (0, 1]; for hard and easy."""
     theta_deg: float = 0.0
     """Angle between probe and teacher in degrees, 0 to 90."""
-    margin: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: unsigned)")] = None
+    margin: Annotated[OptionalName, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: unsigned)")] = None
     """unsigned: ranked by |z| (published convention); signed: by y z, the probe's mistakes first."""
-    window: tuple[float, float] | None = None
+    window: OptionalPair = None
     """With --keep window: keep margins between these two values."""
-    tilt: float | None = None
+    tilt: OptionalNumber = None
     """With --keep tilt: weight exp(-TILT / (1 + exp(beta m))); positive prefers easy samples."""
-    beta: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 1)")] = None
+    beta: Annotated[OptionalNumber, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 1)")] = None
     """Confidence beta of the tilt."""
 
     def rules(self, *keep: str) -> tuple[Kept, ...]:
@@ -317,6 +324,7 @@ def _rows(s: Solution, keep: str, selection: Selection) -> list[dict[str, Any]]:
     return [{k: v[i].item() if isinstance(v, np.ndarray) else v for k, v in whole.items()} for i in range(len(s.alpha))]
 
 
+COMMANDS = {"solve": Solve, "curve": Curve, "simulate": Simulate, "crossover": Crossover, "synthesis": Synthesis}
 Command = (
     Annotated[Solve, tyro.conf.subcommand("solve")]
     | Annotated[Curve, tyro.conf.subcommand("curve")]
@@ -326,13 +334,20 @@ Command = (
 )
 
 
+def _parse(given: Sequence[str]) -> Any:
+    """The command that is meant. One that is named first is read alone: the others' parsers cost as much as a solve."""
+    kind: Any = COMMANDS.get(given[0]) if given else None
+    name, said, rest = f"python -m theory {given[0]}" if given else "", None, given[1:]
+    if kind is None:
+        kind, name, said, rest = Command, "python -m theory", __doc__, given
+    return read_arguments(lambda: tyro.cli(kind, prog=name, description=said, args=list(rest)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for a wrong value, 1 if equations or a margin did not converge."""
 
     def body() -> None:
-        chosen: Any = read_arguments(
-            lambda: tyro.cli(Command, prog="python -m theory", description=__doc__, args=arguments)
-        )
+        chosen = _parse(sys.argv[1:] if arguments is None else arguments)
         with flags_named(chosen):
             chosen.run()
 

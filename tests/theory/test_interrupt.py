@@ -13,7 +13,7 @@ from theory.perceptron.active_set import STALLED, walk
 from theory.perceptron.coordinate_descent import coordinate_descent
 from theory.perceptron.face import empty_face
 from theory.perceptron.max_margin import compile_kernels
-from theory.saddle_point.continuation import Curve, solve_curve
+from theory.saddle_point.continuation import Curve, solve_curve, stages_of
 from theory.saddle_point.kept import Ranked
 
 
@@ -91,7 +91,7 @@ def test_a_flag_that_is_set_ends_every_loop():
     assert walk(face, np.empty(0, np.int64), 10**9)[0] == STALLED
     kept = Ranked(0.3, True).resolve(0.35, "unsigned").seen_at(0.35)
     nowhere = Curve(np.full((2, 3), np.nan), np.full((2, 3), np.nan), np.full(2, np.nan), np.full((2, 2), np.nan))
-    assert np.isnan(solve_curve(np.array([1.0, 2.0]), kept, stop, nowhere).residual).all()
+    assert np.isnan(solve_curve(np.array([1.0, 2.0]), stages_of(kept), stop, nowhere).residual).all()
 
 
 def test_what_a_job_raises_is_raised_and_ends_the_others():

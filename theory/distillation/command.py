@@ -12,7 +12,6 @@ import numpy as np
 import tyro
 
 from shared.terminal.command import refuse_file, refuse_folder
-from shared.terminal.progress import reporting
 from theory.output import as_csv, print_json, print_table, write
 from theory.vocabulary import KEEP_NAMES, MOST_POINTS, brief, nearest
 
@@ -168,6 +167,8 @@ class Predict:
         shared = {name: getattr(self, name) for name in names}
         wanted = [Distillation(a, c, **shared) for a in self.alpha for c in self.coefficient]
         rows = []
+        from shared.terminal.progress import reporting
+
         with reporting(None, f"predicting {len(wanted)} sets") as report:
             for k, one in enumerate(wanted):
                 found = dynamics.predict(one, self.population, self.populations, self.seed)
@@ -200,6 +201,8 @@ class Cells:
         from theory.distillation import cells
 
         refuse_folder(self.out)
+        from shared.terminal.progress import reporting
+
         with reporting(True, "distilling 54 cells") as report:
             found = cells.misses(cells.run(self.out, report))
         _show(

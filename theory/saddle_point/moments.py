@@ -49,8 +49,8 @@ P2, P1, P0, D0, UP1, SP1, UP0, SP0, UUP0, USP0, SSP0, UD0, SD0 = range(13)
 COUNT = 13
 
 
-# Double integrals: a panel's greatest length where what is integrated bends like a Gaussian of width one, the decay over
-# a panel that its nodes follow, how many standard deviations hold everything, and what is nothing beside a sum.
+# Double integrals: a panel's greatest length where what is integrated bends like a Gaussian of width one, the decay
+# over a panel that its nodes follow, how many standard deviations hold everything, and what is nothing beside a sum.
 LONGEST, STEEPEST, REACH, NOTHING = 4.0, 13.0, 8.75, 1e-17
 LINEAR = 8.5  # Psi_1(a) = a from here on
 NARROW = 0.8  # layers below this width have panels of their own
@@ -70,8 +70,8 @@ ROUGH = Quadrature(*np.polynomial.legendre.leggauss(9))  # for Newton's first st
 class Panels(NamedTuple):
     """A smooth weight W: ends [panels + 1] and Chebyshev coefficients [panels, order].
 
-    Integrals are done by spans of neighbouring panels: `spans` [spans + 1] are indices into `ends`, `bounds` [spans] are
-    above E_pool[W; span] / 2, and `order` [spans] sorts them, largest first; `rule` is the quadrature.
+    Integrals are done by spans of neighbouring panels: `spans` [spans + 1] are indices into `ends`, `bounds` [spans]
+    are above E_pool[W; span] / 2, and `order` [spans] sorts them, largest first; `rule` is the quadrature.
     """
 
     ends: np.ndarray
@@ -289,7 +289,7 @@ def _add_moments(total: np.ndarray, mass: float, m: float, angle: tuple[float, f
 def _add_whole_line(
     total: np.ndarray, mass: float, b: float, tau: float, m: float, angle: tuple[float, float]
 ) -> None:
-    """Add the samples of margin m where no n is cut off: a Gaussian of the field's, of variance 1 + tau^2, and Stein."""
+    """Add the samples of margin m where no n is cut off: the field's variance is 1 + tau^2; Stein's lemma."""
     square = 1.0 + tau * tau
     root = math.sqrt(square)
     second, first, zeroth, density = psi(b / root)
