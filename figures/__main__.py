@@ -23,6 +23,7 @@ from figures.style import make_writable
 from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.command import command, leave
 from shared.terminal.plugins import load_installed, named_plugins
+from shared.terminal.start import loaded
 from theory.vocabulary import nearest
 
 
@@ -137,10 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def body() -> None:
         chosen = parse(sys.argv[1:] if arguments is None else arguments)
+        loaded()
         with flags_named(chosen):
             chosen.run()
 
-    return command(body, "the same command goes on; what its folder keeps is not computed again")
+    return command(body, "the same command goes on; what its folder keeps is not computed again", loads=True)
 
 
 if __name__ == "__main__":

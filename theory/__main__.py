@@ -15,6 +15,7 @@ import tyro
 
 from shared.terminal.arguments import flags_named, read_arguments
 from shared.terminal.command import command, leave, refuse_file
+from shared.terminal.start import loaded
 from theory.distillation.command import Synthesis
 from theory.output import as_csv, print_json, print_table, write
 from theory.vocabulary import KEEP_NAMES, MOST_POINTS, brief, nearest
@@ -348,10 +349,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def body() -> None:
         chosen = _parse(sys.argv[1:] if arguments is None else arguments)
+        if not isinstance(chosen, Solve):  # which loads all it needs at once, and ends
+            loaded()
         with flags_named(chosen):
             chosen.run()
 
-    return command(body)
+    return command(body, loads=True)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from shared.terminal.start import STOPPED
+from shared.terminal.start import STOPPED, loaded
 from shared.terminal.streams import Lasting, lasting_streams
 
 BAD_INPUT, FAILED, INTERNAL = 2, 4, 70
@@ -44,7 +44,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(
-    body: Callable[[], int | None], stopped: str = "the same command starts again", *, last: bool = False
+    body: Callable[[], int | None],
+    stopped: str = "the same command starts again",
+    *,
+    last: bool = False,
+    loads: bool = False,
 ) -> int:
     """Run the body of a command, and say in one line on standard error how it ended if it did not end well.
 
@@ -53,6 +57,7 @@ def command(
         stopped: how to go on after Ctrl-C or SIGTERM; `when_stopped` says it better for a part of the work.
         last: whether the process ends with this. Otherwise an end that nobody expects (an error of the program itself,
             no memory) is the caller's to handle, with its traceback; `leave` is the last caller.
+        loads: whether the body first loads more modules; it then calls `shared.terminal.start.loaded` itself.
 
     Returns:
         The exit status; see the module.
@@ -62,6 +67,8 @@ def command(
         Exception: what nobody expects, unless this is the last to see it.
 
     """
+    if not loads:
+        loaded()
     with lasting_streams() as (stdout, _), _stoppable(), _plain_warnings():
         try:
             status = body() or 0
@@ -80,7 +87,7 @@ def command(
 
 def leave(main: Callable[[], int]) -> NoReturn:
     """Run a command and exit with its status; from here on a signal ends the process as it ends any other."""
-    status = command(main, last=True)
+    status = command(main, last=True, loads=True)  # `main` is a command itself
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

@@ -5,6 +5,7 @@ The packages that hold commands import this before anything else. In a program t
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -39,7 +40,13 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(STOPPED)
 
 
+def loaded() -> None:
+    """Garbage is looked for from here on. While modules are loaded there is none, and looking costs a sixth of that."""
+    gc.enable()
+
+
 if is_command(sys.argv, sys.orig_argv):
+    gc.disable()
     hold_descriptors()
     for _number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(_number) is not signal.SIG_IGN:
