@@ -7,7 +7,7 @@ import platform
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import saddle_point, theory_simulation, theory_start
+from benchmarks import saddle_point, start, theory_simulation
 
 ASKED = (25, 200)  # the ratios this project set itself
 
@@ -40,7 +40,7 @@ def main() -> None:
     table.caption = "errors: largest relative error of the test error, against the published equations solved to 1e-13"
     console.print(table)
     theory_simulation.run()
-    theory_start.run()
+    start.run()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 
@@ -230,5 +230,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command(lambda: execute(parse(arguments)))
 
 
-if __name__ == "__main__":
+def console() -> NoReturn:
+    """The installed command `easy-or-hard-evaluate`: the same as `python -m empirical.evaluate`."""
     leave(main)
+
+
+if __name__ == "__main__":
+    console()

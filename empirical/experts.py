@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 from rich.console import Console
@@ -213,5 +213,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command(lambda: execute(parse(arguments), Plain()), "the same command goes on from the last epoch")
 
 
-if __name__ == "__main__":
+def console() -> NoReturn:
+    """The installed command `easy-or-hard-experts`: the same as `python -m empirical.experts`."""
     leave(main)
+
+
+if __name__ == "__main__":
+    console()

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import tyro
@@ -379,5 +379,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command(lambda: execute(parse(sys.argv[1:] if arguments is None else arguments), Plain()))
 
 
-if __name__ == "__main__":
+def console() -> NoReturn:
+    """The installed command `easy-or-hard-run`: the same as `python -m empirical.run`."""
     leave(main)
+
+
+if __name__ == "__main__":
+    console()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import tyro
 
@@ -145,5 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command(body, "the same command goes on; what its folder keeps is not computed again", loads=True)
 
 
-if __name__ == "__main__":
+def console() -> NoReturn:
+    """The installed command `easy-or-hard-figures`: the same as `python -m figures`."""
     leave(main)
+
+
+if __name__ == "__main__":
+    console()

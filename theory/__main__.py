@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn, Union
 
 import numpy as np
 import tyro
@@ -357,5 +357,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command(body, loads=True)
 
 
-if __name__ == "__main__":
+def console() -> NoReturn:
+    """The installed command `easy-or-hard-theory`: the same as `python -m theory`."""
     leave(main)
+
+
+if __name__ == "__main__":
+    console()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -127,5 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command(lambda: execute(parse(given), Plain()), "the same command goes on from the last checkpoints")
 
 
-if __name__ == "__main__":
+def console() -> NoReturn:
+    """The installed command `easy-or-hard-sweep`: the same as `python -m empirical.sweep`."""
     leave(main)
+
+
+if __name__ == "__main__":
+    console()

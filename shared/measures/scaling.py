@@ -14,12 +14,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.optimize import brentq
+
+from shared.measures.tabular import Tabular, label_axes, spread
 
 Array = NDArray[np.float64]
 SOURCES = ("theory", "simulation", "experiment")
@@ -27,8 +29,8 @@ EXPONENTS = (0.01, 10.0)
 """Range in which an exponent b is looked for."""
 
 
-@dataclass(frozen=True, eq=False)
-class ScalingCurve:
+@dataclass(frozen=True, eq=False, repr=False)
+class ScalingCurve(Tabular):
     """Error against size.
 
     Attributes:
@@ -72,6 +74,32 @@ class ScalingCurve:
         x, y, s = (np.asarray(v) for v in (self.size, self.error, self.uncertainty))
         keep = x >= size
         return ScalingCurve(x[keep], y[keep], s[keep], self.strategy, self.source, self.unit)
+
+    def __repr__(self) -> str:
+        return (
+            f"ScalingCurve({self.strategy}, {self.source}: {self.unit} {spread(self.size)}, "
+            f"error {spread(self.error)}, standard error {spread(self.uncertainty)})"
+        )
+
+    def plot(self, axes: Any, **line: Any) -> Any:
+        """Draw error against size on a matplotlib axis, both logarithmic, with standard errors where there are any.
+
+        Args:
+            axes: a `matplotlib.axes.Axes`; axes without labels get the names of what is drawn.
+            line: what `axes.errorbar` takes; `label` is the strategy by default.
+
+        Returns:
+            The `matplotlib.container.ErrorbarContainer`.
+        """
+        line.setdefault("label", self.strategy)
+        line.setdefault("marker", "" if self.source == "theory" else "o")
+        known = np.any(np.asarray(self.uncertainty) > 0.0)
+        drawn = axes.errorbar(self.size, self.error, yerr=self.uncertainty if known else None, **line)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        sizes = {"alpha": r"kept samples per dimension $\alpha$", "ipc": "images per class"}
+        label_axes(axes, sizes[self.unit], "test error")
+        return drawn
 
 
 @dataclass(frozen=True)

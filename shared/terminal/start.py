@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 from shared.terminal.streams import hold_descriptors
@@ -17,6 +18,8 @@ from shared.terminal.streams import hold_descriptors
 STOPPED = 130
 """Exit status of a command that Ctrl-C or SIGTERM ended, as a shell reports a program killed by SIGINT."""
 PACKAGES = ("empirical", "figures", "theory")
+SCRIPTS = "easy-or-hard-"
+"""How the names of installed commands begin."""
 
 
 def is_command(argv: list[str], started_with: list[str]) -> bool:
@@ -27,6 +30,8 @@ def is_command(argv: list[str], started_with: list[str]) -> bool:
         started_with: `sys.orig_argv`, all that Python was called with.
 
     """
+    if Path(argv[0] if argv else "").name.startswith(SCRIPTS):  # an installed command
+        return True
     module = ""
     for word, following in zip(started_with[1:], [*started_with[2:], ""], strict=False):
         if found := re.fullmatch(r"-[a-zA-Z]*?m(.*)", word):

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from shared.measures.tabular import Tabular, label_axes, spread
 from theory._threads import interruptible
 from theory.errors import NotConverged
 from theory.saddle_point.continuation import RESIDUAL_TOLERANCE, Curve, solve_curve, stages_of, tolerance
@@ -36,8 +37,8 @@ _LONG = 0.1
 _ready: set[type] = set()  # forms whose kernels are compiled
 
 
-@dataclass(frozen=True)
-class Solution:
+@dataclass(frozen=True, repr=False)
+class Solution(Tabular):
     """A solved saddle point, or an array of them (fields are floats for scalar input, arrays otherwise).
 
     Attributes:
@@ -82,6 +83,35 @@ class Solution:
         """1 - R to full relative precision."""
         S2 = 1.0 + np.square(self.S_prime)
         return S2 / (S2 + np.square(self.R_prime)) / (1.0 + self.R)
+
+    def __repr__(self) -> str:
+        shown = ("alpha", "fraction", "theta", "test_error", "R", "rho", "kappa")
+        numbers = ", ".join(f"{name} {spread(getattr(self, name))}" for name in shown)
+        failed = int(np.sum(np.asarray(self.status) != CONVERGED))
+        ended = CONVERGED if not failed else f"{failed} of {np.size(self.status)} not converged"
+        return f"Solution(keep {self.keep!r}, {self.margin} margin: {numbers}; {ended})"
+
+    def plot(self, axes: Any, **line: Any) -> Any:
+        """Draw test error against alpha on a matplotlib axis, both logarithmic.
+
+        Args:
+            axes: a `matplotlib.axes.Axes`; axes without labels get the names of what is drawn.
+            line: what `axes.plot` takes; `label` is the strategy by default.
+
+        Returns:
+            The `matplotlib.lines.Line2D`.
+
+        Raises:
+            ValueError: the solution is not a curve in alpha.
+        """
+        alpha = np.asarray(self.alpha)
+        if alpha.ndim != 1 or np.unique(self.fraction).size > 1 or np.unique(self.theta).size > 1:
+            raise ValueError("a solution draws itself where alpha is a sequence, at one fraction and one theta")
+        order = np.argsort(alpha)
+        line.setdefault("label", self.keep if isinstance(self.keep, str) else repr(self.keep))
+        (drawn,) = axes.loglog(alpha[order], np.asarray(self.test_error)[order], **line)
+        label_axes(axes, r"kept samples per dimension $\alpha$", r"test error $\epsilon$")
+        return drawn
 
 
 def check_alpha(alpha: ArrayLike) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from shared.measures.tabular import Tabular
 from shared.terminal.progress import Report, reporting
 from theory._threads import Flag, working
 from theory.perceptron.blas import single_blas_thread
@@ -65,7 +66,7 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class Simulation:
+class Simulation(Tabular):
     """Mean over trials and its standard error, each of the shape that the settings broadcast to.
 
     Attributes:
