@@ -15,7 +15,7 @@ import empirical.runtime.waiting  # noqa: F401
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +33,7 @@ from empirical.experiment import cost
 from empirical.experiment.checks import check
 from empirical.experiment.coresets import RANDOM
 from empirical.experiment.cost import LONG
+from empirical.experiment.dry_run import shown
 from empirical.experiment.experiment import Experiment, correction_of
 from empirical.experiment.experts import experts_command, experts_missing
 from empirical.experiment.families import Method, family_of, method_named, notes, recorded_roles, unread
@@ -229,12 +230,11 @@ def _announce(plan: Plan, dataset: Dataset, typed: Settings, console: Console) -
     if typed.sdc == PUBLISHED:
         console.print(published_coefficient(settings.dataset, settings.method, settings.ipc)[1])
     if settings.dry_run:
-        for name in (f.name for f in fields(settings)):
-            console.print(f"  {name} = {getattr(settings, name)}")
+        for line in shown(settings, dataset):
+            console.print(line)
+        console.print("cost:")
         for part, flop in expected.flop.items():
-            console.print(
-                f"  {part}: {flop / 1e12:.3g} TFLOP, about {duration(seconds[part])}"
-            )
+            console.print(f"  {part:23} {flop / 1e12:.3g} TFLOP, about {duration(seconds[part])}")
     console.print(
         f"expected: {expected.total / 1e12:.3g} TFLOP, about {duration(total)} on {dataset.device}, "
         f"{expected.memory / 1e9:.2g} GB of memory",
@@ -361,6 +361,7 @@ def execute(settings: Settings, console: Console) -> None:
     plan = _plan(settings, dataset)
     if settings.out is None and not settings.resume:
         folder = _taken_folder(settings)
+    console.print(f"writing to {folder}")
     with Lock(folder), when_stopped("--resume goes on from the last checkpoint"):
         _refuse_used(folder, settings)
         if settings.resume:
@@ -371,6 +372,7 @@ def execute(settings: Settings, console: Console) -> None:
         write_summary(folder, {**(own or {}), "results": results.describe()})
     console.print(results.table(f"test accuracy, {settings.dataset}, {settings.ipc} a class"))
     console.print(f"{folder}: {SUMMARY}, synthetic.safetensors, synthetic.png")
+    console.print(f"next: python -m figures runs {folder} (draws it), python -m empirical.evaluate {folder} (judges again)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
