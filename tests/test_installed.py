@@ -101,7 +101,7 @@ def test_a_small_run_of_each_works_outside_the_source(installed):
         ("easy-or-hard-theory", "solve", "--alpha", "2"),
         ("easy-or-hard-theory", "crossover", "--fraction", "0.3"),
         ("easy-or-hard-run", *small, "--out", "runs/one", "--quiet"),
-        ("easy-or-hard-evaluate", "runs/one", "--networks", "1"),
+        ("easy-or-hard-evaluate", "runs/one", "--count", "1", "--epochs", "2"),
         ("easy-or-hard-figures", "runs", "runs/one", "--out", "pictures"),
         ("easy-or-hard-figures-tables", "runs/one"),
         ("easy-or-hard-figures", "--list"),
