@@ -372,7 +372,7 @@ def execute(settings: Settings, console: Console) -> None:
         write_summary(folder, {**(own or {}), "results": results.describe()})
     console.print(results.table(f"test accuracy, {settings.dataset}, {settings.ipc} a class"))
     console.print(f"{folder}: {SUMMARY}, synthetic.safetensors, synthetic.png")
-    console.print(f"next: python -m figures runs {folder} to draw it, python -m empirical.evaluate {folder} to judge it")
+    console.print(f"next: python -m figures runs {folder} draws it, python -m empirical.evaluate {folder} judges it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

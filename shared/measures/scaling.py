@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
-from shared.measures.tabular import Tabular, label_axes, spread
+from shared.measures.tabular import Tabular, draw_curve, spread
 
 Array = NDArray[np.float64]
 SOURCES = ("theory", "simulation", "experiment")
@@ -76,30 +76,12 @@ class ScalingCurve(Tabular):
         return ScalingCurve(x[keep], y[keep], s[keep], self.strategy, self.source, self.unit)
 
     def __repr__(self) -> str:
-        return (
-            f"ScalingCurve({self.strategy}, {self.source}: {self.unit} {spread(self.size)}, "
-            f"error {spread(self.error)}, standard error {spread(self.uncertainty)})"
-        )
+        told = f"{self.unit} {spread(self.size)}, error {spread(self.error)}, standard error {spread(self.uncertainty)}"
+        return f"ScalingCurve({self.strategy}, {self.source}: {told})"
 
     def plot(self, axes: Any, **line: Any) -> Any:
-        """Draw error against size on a matplotlib axis, both logarithmic, with standard errors where there are any.
-
-        Args:
-            axes: a `matplotlib.axes.Axes`; axes without labels get the names of what is drawn.
-            line: what `axes.errorbar` takes; `label` is the strategy by default.
-
-        Returns:
-            The `matplotlib.container.ErrorbarContainer`.
-        """
-        line.setdefault("label", self.strategy)
-        line.setdefault("marker", "" if self.source == "theory" else "o")
-        known = np.any(np.asarray(self.uncertainty) > 0.0)
-        drawn = axes.errorbar(self.size, self.error, yerr=self.uncertainty if known else None, **line)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        sizes = {"alpha": r"kept samples per dimension $\alpha$", "ipc": "images per class"}
-        label_axes(axes, sizes[self.unit], "test error")
-        return drawn
+        """Draw it on a matplotlib axis; see `shared.measures.tabular.draw_curve`."""
+        return draw_curve(self, axes, line)
 
 
 @dataclass(frozen=True)

@@ -67,3 +67,24 @@ def label_axes(axes: Any, x: str, y: str) -> None:
         axes.set_xlabel(x)
     if not axes.get_ylabel():
         axes.set_ylabel(y)
+
+
+def draw_curve(curve: Any, axes: Any, line: dict[str, Any]) -> Any:
+    """Draw error against size on a matplotlib axis, both logarithmic, with standard errors where there are any.
+
+    Args:
+        curve: a `shared.measures.scaling.ScalingCurve`.
+        axes: a `matplotlib.axes.Axes`; axes without labels get the names of what is drawn.
+        line: what `axes.errorbar` takes; `label` is the strategy by default.
+
+    Returns:
+        The `matplotlib.container.ErrorbarContainer`.
+    """
+    line = {"label": curve.strategy, "marker": "" if curve.source == "theory" else "o", **line}
+    known = np.any(np.asarray(curve.uncertainty) > 0.0)
+    drawn = axes.errorbar(curve.size, curve.error, yerr=curve.uncertainty if known else None, **line)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    sizes = {"alpha": r"kept samples per dimension $\alpha$", "ipc": "images per class"}
+    label_axes(axes, sizes[curve.unit], "test error")
+    return drawn

@@ -5,7 +5,8 @@ import pytest
 
 from theory import Density, Tilt, Weight, solve
 from theory.saddle_point.chebyshev import chebyshev_panels, evaluate, spans
-from theory.saddle_point.moments import D0, SD0, Quadrature, Student, averages
+from theory.saddle_point.forms import D0, SD0, Quadrature, Student
+from theory.saddle_point.moments import averages
 
 RULES = [
     Tilt(4.0, 2.0, True),

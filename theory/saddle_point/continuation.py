@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from theory._compiled import compiled
-from theory.saddle_point.moments import P0, P1, ROUGH, SP1, UP1, Kept, Linearised, Student, averages, system
+from theory.saddle_point.forms import P0, P1, ROUGH, SP1, UP1, Kept, Student
+from theory.saddle_point.moments import Linearised, averages, system
 
 # Newton stops when its step is at rounding level; the residual then sits at a few 1e-15.
 STEP_TOLERANCE = 1e-13

@@ -28,8 +28,10 @@ from scipy.special import erfinv, log_ndtr, ndtr, ndtri, owens_t
 from shared.measures.perceptron import gradient_factor
 from theory.errors import ImpossibleMargin
 from theory.saddle_point.chebyshev import chebyshev_panels, spans
+from theory.saddle_point.double_integrals import LONGEST
+from theory.saddle_point.forms import FINE, P0, Drawn, Kept, Panels, Student
 from theory.saddle_point.gaussian import CUT
-from theory.saddle_point.moments import FINE, LONGEST, P0, Drawn, Kept, Panels, Student, averages
+from theory.saddle_point.moments import averages
 from theory.vocabulary import KEEP_NAMES, MARGINS, nearest
 
 WINDOWS, WEIGHT, SAMPLES = 0, 1, 2  # kinds of a resolved rule

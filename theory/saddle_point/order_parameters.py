@@ -27,8 +27,8 @@ from shared.measures.tabular import Tabular, label_axes, spread
 from theory._threads import interruptible
 from theory.errors import NotConverged
 from theory.saddle_point.continuation import RESIDUAL_TOLERANCE, Curve, solve_curve, stages_of, tolerance
+from theory.saddle_point.forms import Drawn, Kept
 from theory.saddle_point.kept import SMALLEST_FRACTION, Rule, check_margin, make_rule
-from theory.saddle_point.moments import Drawn, Kept
 
 CONVERGED = "converged"
 # Seconds that a point may take, generously, and one sample of it: what decides whether work is done in a thread.
