@@ -263,8 +263,9 @@ def test_a_used_folder_and_a_busy_one_are_refused(tmp_path, capsys):
 def test_dry_run_tells_settings_and_cost_and_leaves_nothing(tmp_path, capsys):
     assert run.main(["--method", "dsac", "--sdc", "--dry-run", "--out", str(tmp_path / "r")]) == 0
     printed = capsys.readouterr().out
-    for word in ("matching_steps = 10", "network_epochs = 5", "TFLOP", "GB", "lambda 0.002", "laptop"):
-        assert word in printed
+    shown = " ".join(printed.split())
+    for word in ("matching_steps 10 updates", "network_epochs 5 epochs", "TFLOP", "GB", "lambda 0.002", "laptop"):
+        assert word in shown
     assert not (tmp_path / "r").exists()
 
 

@@ -50,7 +50,8 @@ def test_page_json_and_figures(grid, tmp_path, capsys):
     everything, gradients, _ = found["published"]
     assert (gradients["above"], gradients["below"], gradients["equal"]) == (6, 1, 2)
     assert everything["finding"]["verdict"] == gradients["finding"]["verdict"] == "not supported"
-    assert found["headline"][1].startswith("Of 1 measured grids, the sign of the response (selection reading): 1 agrees")
+    answer = "Of 1 measured grids, the sign of the response (selection reading): 1 agrees"
+    assert found["headline"][1].startswith(answer)
     page, text = (out / "compare.html").read_text(), (out / "compare.md").read_text()
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     assert len(pictures) == 3 and all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
