@@ -29,7 +29,7 @@ FLOORS = {
         ("runtime", "correction"),
         ("data", "networks"),
         ("synthetic", "training"),
-        ("coresets",),
+        ("coresets", "selection",),
         ("distillation",),
         ("gradient_matching", "evaluation", "trajectory_matching"),
         ("settings",),

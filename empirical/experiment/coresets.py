@@ -1,4 +1,4 @@
-"""Coresets as a family of methods: random, herding and forgetting are its rows, and another choice is one row more.
+"""Coresets as a family of methods: random, herding, forgetting, those by difficulty; another choice is one row more.
 
     register("mine", choose, "what it chooses")
 
@@ -8,6 +8,7 @@ where `choose(settings)` returns what is called with (data set, images a class, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -19,7 +20,10 @@ from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import Family, Method, Work, method_named
 from empirical.networks.cost import Cost
 from empirical.runtime.seeds import generator
-from empirical.settings.settings import Resolved
+from empirical.selection.choice import EASIEST, HARDEST, WINDOW
+from empirical.selection.scores import Scoring
+from empirical.selection.selected import FOLDER, Selected
+from empirical.settings.settings import Resolved, Settings
 from empirical.synthetic.synthetic_set import SyntheticSet
 from shared.records.roles import CORESET
 
@@ -49,6 +53,11 @@ class CoresetFamily(Family):
     def own_tags(self, method: Method) -> frozenset[str]:
         """As its row says."""
         return _choice(method).tags
+
+    def check(self, method: Method, settings: Settings) -> None:
+        """Networks that cannot be halved."""
+        if "scored" in _choice(method).tags:
+            Scoring(settings.scored, settings.score_networks, epochs=settings.score_epochs)
 
     def work(self, settings: Resolved, dataset: Dataset, image: Cost) -> Work:
         """Training on the whole set, where the choice needs it."""
@@ -108,6 +117,36 @@ def _random(settings: Resolved) -> Coreset:
     return Random()
 
 
+def _scoring(settings: Resolved) -> Scoring:
+    """The ensemble that judges difficulty; of the architecture that is judged on, unless another is named."""
+    own = settings.score_network is None or settings.score_network == settings.network
+    variant = tuple(sorted(settings.variant.items())) if own else ()
+    return Scoring(
+        settings.scored, settings.score_networks, settings.score_network or settings.network, variant,
+        settings.score_epochs,
+    )  # fmt: skip
+
+
+def _by_difficulty(order: str) -> Callable[[Resolved], Coreset]:
+    def made(settings: Resolved) -> Coreset:
+        return Selected(
+            order, settings.by, _scoring(settings), settings.keep, settings.window_start, settings.over_all,
+            settings.scores or FOLDER, settings.quiet,
+        )  # fmt: skip
+
+    return made
+
+
+def _score_epochs(settings: Resolved) -> int:
+    """Epochs over the whole set that the scores cost, if they are not there: training, and scoring as two more."""
+    share = 1.0 if settings.scored == "in-sample" else 0.5
+    return math.ceil(settings.score_networks * share * (settings.score_epochs + 2))
+
+
 RANDOM = register("random", _random, "images drawn at random")
 register("herding", _herding, "images whose mean feature is the class's", frozenset({"features"}), _feature_epochs)
 register("forgetting", _forgetting, "most often forgotten images", frozenset({"forgetting"}), _forgetting_epochs)
+for _order, _summary in (
+    (EASIEST, "the easiest images"), (HARDEST, "the hardest images"), (WINDOW, "images of a range of difficulty")
+):  # fmt: skip
+    register(_order, _by_difficulty(_order), _summary, frozenset({"scored", _order}), _score_epochs)

@@ -60,7 +60,7 @@ def stored(folder: Path) -> dict[str, Any]:
         values["trajectory"] = TrajectorySettings(**nested)
     for name in ("asdc", "asdc_pull"):
         values[name] = tuple(values[name]) if values.get(name) else None
-    for name in ("data_root", "out"):
+    for name in ("data_root", "out", "scores"):
         values[name] = Path(values[name]) if values.get(name) else None
     return values
 

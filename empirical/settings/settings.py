@@ -15,6 +15,7 @@ import tyro
 from empirical.data import registry
 from empirical.gradient_matching.distances import DISTANCES
 from empirical.gradient_matching.schedule import PUBLISHED_WARM_UP
+from empirical.selection.scores import MEASURES, SCORED
 from empirical.settings.roles import COUNT, setting
 from empirical.settings.trajectory import TrajectorySettings
 
@@ -28,6 +29,7 @@ _GRADIENT = ("gradient",)
 _CORRECTION = ("correction", "comparison")  # a comparison adds the corrected run
 _SCHEDULE = ("schedule",)
 _SET = ("set",)
+_SCORED = ("scored",)
 _WHOLE = ("whole", "comparison")
 
 
@@ -37,7 +39,7 @@ class Settings:
 
     Attributes:
         method: dc, dsa, dcc or dsac (gradient matching); mtt, ftd, tesla or datm (trajectory matching);
-            or a coreset: random, herding, forgetting; or whole, the whole training
+            or a coreset: random, herding, forgetting, easiest, hardest, window; or whole, the whole training
             set; or one that a plugin registers.
         dataset: digits (bundled), mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet, or PREFIX of
             a pair of files PREFIX_train.npz and PREFIX_test.npz, or a folder with train/CLASS and test/CLASS of
@@ -93,6 +95,17 @@ class Settings:
         feature_epochs: epochs of the network that herding takes features from.
         forgetting_epochs: epochs over which forgetting is counted.
         forgetting_keep: highest or lowest scores.
+        by: what difficulty easiest, hardest and window go by: gradn, el2n, misclassification, loss or margin.
+        keep: kept fraction of the pool: 0.2 at ten images a class ranks fifty random ones of each class. All of the
+            training images are ranked if not given.
+        window_start: of a window, the share of the pool that is easier than all of it; in the middle if not given.
+        over_all: rank all classes together; a class then gets as many as fall to it.
+        scored: crossed (each image by networks that did not learn it), in-sample (by networks that did), held-out (by
+            networks that learnt another half, which is not chosen from).
+        score_networks: networks that judge difficulty; few, trained briefly, are a poor probe on purpose.
+        score_epochs: their training.
+        score_network: their architecture; that of --network if not given.
+        scores: folder of the scores, which all runs share; scores/ if not given.
         compare: also evaluate random images, the whole training set and, where no correction is asked for,
             the same run with it; on for digits.
         probe_every: updates between two measurements of difficulty on fixed probe networks; 0 for none; a
@@ -166,6 +179,15 @@ class Settings:
     feature_epochs: int = setting(10, read_by=("features",), least=0, most=COUNT)
     forgetting_epochs: int = setting(50, read_by=("forgetting",), least=1, most=COUNT)
     forgetting_keep: str = setting("highest", read_by=("forgetting",), choices=("highest", "lowest"))
+    by: str = setting("gradn", makes="changed", read_by=_SCORED, choices=MEASURES)
+    keep: float | None = setting(None, makes="changed", read_by=_SCORED, above=0.0, most=1.0)
+    window_start: float | None = setting(None, makes="changed", read_by=("window",), least=0.0, most=1.0)
+    over_all: bool = setting(False, makes="changed", read_by=_SCORED)
+    scored: str = setting("crossed", makes="changed", read_by=_SCORED, choices=SCORED)
+    score_networks: int = setting(4, makes="changed", read_by=_SCORED, least=1, most=COUNT)
+    score_epochs: int = setting(5, makes="changed", read_by=_SCORED, least=1, most=COUNT)
+    score_network: str | None = setting(None, makes="changed", read_by=_SCORED)
+    scores: Path | None = setting(None, makes=False, compared=True, read_by=_SCORED)
     compare: bool = setting(False, makes=False, axis=True, compared=True)
     probe_every: int | None = setting(None, compared=True, read_by=_LEARNT, least=0, most=COUNT)
     validation: float = setting(0.0)
