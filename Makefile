@@ -10,7 +10,7 @@ ARGS      ?=
 RUNS      ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo theory-figures compare test test-all lint bench-theory bench-empirical docs clean
+.PHONY: help install demo theory-figures selection-figures compare test test-all lint bench-theory bench-empirical docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -26,6 +26,9 @@ demo: $(STAMPS)/all  ## the whole story on bundled digits in minutes: theory, di
 
 theory-figures: $(STAMPS)/base  ## the theory's figures, with simulations, into output/theory (ARGS=--quick for a fast look)
 	$(BIN)/python -m figures theory --out $(OUT)/theory $(ARGS)
+
+selection-figures: $(STAMPS)/base  ## easy, hard and random subsets of real images beside the theory, from the recorded tables
+	$(BIN)/python -m figures selection --out $(OUT)/selection $(ARGS)
 
 compare: $(STAMPS)/base  ## theory against recorded runs, one page in output/compare (RUNS="FOLDER grid.csv"; default: the committed grids)
 	$(BIN)/python -m figures compare $(if $(RUNS),$(RUNS),--published $(wildcard docs/results/grids/*.csv docs/results/grids/*/*.csv)) --out $(OUT)/compare $(ARGS)
