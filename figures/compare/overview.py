@@ -39,9 +39,10 @@ def overview_figure(comparison: Comparison, folder: Path) -> Path:
         handles = [
             Patch(color=BLUE, alpha=0.18, linewidth=0, label="theory: easier samples help"),
             Patch(color=RED, alpha=0.18, linewidth=0, label="theory: easier samples hurt"),
+            Patch(facecolor="white", edgecolor="0.6", linewidth=0.5, label="theory: undecided"),
             Line2D([], [], marker="o", color="black", linestyle="", label="measured (95 %)"),
         ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        figure.legend(handles=handles, loc="outside upper center", ncols=4)
         files = save(figure, folder, "overview", rows)
     return next(path for path in files if path.suffix == ".png")
 
