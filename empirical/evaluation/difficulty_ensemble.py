@@ -1,8 +1,8 @@
 """Difficulty of real samples on an ensemble of trained networks, and what gradient matching makes of it.
 
 For each network and each sample that it scores: GraDN and misclassification (Definitions 1 and 2 of arXiv 2408.12483),
-and the sample's share of its class's mean gradient (`empirical.evaluation.gradient_shares`) at the fresh and the
-trained network.
+its loss, and the sample's share of its class's mean gradient (`empirical.evaluation.gradient_shares`) at the fresh and
+the trained network.
 
 Which samples a network scores (`Ensemble.scoring`):
 
@@ -38,17 +38,19 @@ from empirical.networks import Classifier
 from empirical.runtime.seeds import generator
 from empirical.runtime.threads import shared_out
 from empirical.training import sgd as training
-from shared.measures.difficulty import gradient_norms, misclassification_rate
+from shared.measures.difficulty import gradient_norms, loss, misclassification_rate
 from shared.terminal.atomic import write_atomically
 
 SCORINGS = ("crossed", "test", "train")
 ROUND = 4
 """Networks of a round; the record is written after each."""
-FORMAT = 1
+FORMAT = 2
 """Of the record; raised when its numbers would change."""
 DIRECTIONS = {"vector": as_one_vector, "rows": row_by_row}
 STAGES = ("fresh", "trained")
-QUANTITIES = ("gradn", "misclassified", *(f"share_{stage}_{d}" for stage in STAGES for d in DIRECTIONS))
+DIFFICULTIES = ("gradn", "misclassified", "loss")
+SHARES = tuple(f"share_{stage}_{d}" for stage in STAGES for d in DIRECTIONS)
+QUANTITIES = (*DIFFICULTIES, *SHARES)
 
 Array = NDArray[np.float32]
 Report = Callable[[float, float], None]
@@ -65,6 +67,7 @@ class Ensemble:
         network: registered name; `variant` its width, norm and so on.
         epochs, learning_rate, batch: of `empirical.training.sgd.halved` (SGD, momentum 0.9, weight decay 5e-4).
         samples: most scored images a class, drawn at random; None: all.
+        classes: how many classes are scored, drawn at random; None: all. Networks learn all of them.
         seed: of networks, order of training, halves and drawn samples.
 
     Raises:
@@ -82,6 +85,7 @@ class Ensemble:
     batch: int = 32
     samples: int | None = None
     seed: int = 0
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         if self.scoring not in SCORINGS:
@@ -94,6 +98,8 @@ class Ensemble:
             )
         if self.samples is not None and self.samples < 2:
             raise ValueError(f"{self.samples} samples a class; at least 2 are needed")
+        if self.classes is not None and self.classes < 1:
+            raise ValueError(f"{self.classes} classes are scored; at least 1 is needed")
         if self.seed < 0:
             raise ValueError(f"the seed is {self.seed}, must be at least 0")
 
@@ -182,6 +188,9 @@ def _scored(ensemble: Ensemble, pool: Split) -> Tensor:
     """Indices of the scored images in their split, ascending."""
     most = ensemble.samples or len(pool)
     drawn = pool.draw(generator(ensemble.seed, "difficulty", "samples"), most)
+    if ensemble.classes is not None:
+        order = torch.randperm(len(drawn), generator=generator(ensemble.seed, "difficulty", "classes"))
+        drawn = tuple(drawn[k] for k in order[: ensemble.classes].sort().values.tolist())
     return torch.cat(drawn).sort().values
 
 
@@ -266,12 +275,15 @@ def _each(models: list[Classifier], measure: Callable[[Classifier], dict[str, Te
 
 
 def _difficulty(model: Classifier, dataset: Dataset, scored: Split) -> dict[str, Tensor]:
-    """GraDN and misclassification (0 or 1) of each scored sample, [n]."""
+    """GraDN, misclassification (0 or 1) and loss of each scored sample, [n]."""
     found = []
     for pixels, labels in zip(scored.images.split(CHUNK), scored.labels.split(CHUNK), strict=True):
         images = dataset.normalise(pixels)
-        found.append((gradient_norms(model, images, labels), misclassification_rate(model, images, labels)))
-    return {name: torch.cat(parts) for name, parts in zip(QUANTITIES[:2], zip(*found, strict=True), strict=True)}
+        found.append((
+            gradient_norms(model, images, labels), misclassification_rate([model], images, labels),
+            loss([model], images, labels),
+        ))  # fmt: skip
+    return {name: torch.cat(parts) for name, parts in zip(DIFFICULTIES, zip(*found, strict=True), strict=True)}
 
 
 def _class_shares(model: Classifier, dataset: Dataset, scored: Split, stage: str) -> dict[str, Tensor]:

@@ -75,7 +75,8 @@ def gradient_shares(
     mean = _mean_gradient(network, parameters, images, labels, chunk)
     along = [direction(mean) for direction in directions.values()]
     parts = [
-        _along(network, parameters, along, x, y) for x, y in zip(images.split(chunk), labels.split(chunk), strict=True)
+        samples_along(network, parameters, along, x, y)
+        for x, y in zip(images.split(chunk), labels.split(chunk), strict=True)
     ]
     columns = zip(*parts, strict=True)
     return {name: torch.cat(column) / len(images) for name, column in zip(directions, columns, strict=True)}
@@ -91,8 +92,12 @@ def _mean_gradient(
     return total
 
 
-def _along(
-    network: nn.Module, parameters: list[Tensor], directions: Sequence[list[Tensor]], images: Tensor, labels: Tensor
+def samples_along(
+    network: nn.Module,
+    parameters: Sequence[Tensor],
+    directions: Sequence[Sequence[Tensor]],
+    images: Tensor,
+    labels: Tensor,
 ) -> list[Tensor]:
     """<g_i, v> of each sample i, [n], for each direction v."""
     losses = cross_entropy(network(images), labels, reduction="none")

@@ -3,7 +3,11 @@
 Trains an ensemble, scores real samples on it (`empirical.evaluation.difficulty_ensemble`), and draws
 
     difficulty-DATASET   GraDN against misclassification rate, with Spearman's rank correlation
-    leaning-DATASET      share of the class gradient by decile of difficulty (`figures.difficulty.leaning`)
+    pairs-DATASET        GraDN, misclassification rate and loss, each two against each other
+    classes-DATASET      GraDN against misclassification rate, a panel a class
+    leaning-DATASET      share of the class gradient by decile of difficulty: what gradient matching looks at
+    experts-DATASET      share of the experts' way by decile, in early, middle and late epochs: what trajectory matching
+                         follows (with ``--experts``; training samples alone)
 
 Published protocol (arXiv 2408.12483): ``--dataset cifar10 --network resnet18 --norm batch --networks 20 --epochs 20
 --scoring test``: 20 ResNet-18, 1000 held-out samples a class; batch norm and 20 epochs are this project's choice where
@@ -12,7 +16,7 @@ the text is silent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,9 @@ from empirical.data.datasets import Dataset, load
 from empirical.data.errors import DataError
 from empirical.evaluation.difficulty_ensemble import Ensemble, Scores, score
 from empirical.runtime.devices import device_named
+from figures.difficulty.along_experts import expert_shares, experts_figure, segments_of
 from figures.difficulty.leaning import DECILES, Leaning, leanings
+from figures.difficulty.pairs import classes_figure, pairs_figure
 from figures.limits import refuse_excess
 from figures.names import shown, stems
 from figures.registry import command
@@ -59,7 +65,13 @@ class Difficulty:
     scoring: str = "crossed"
     """crossed: training images on networks that never saw them; test: test images (published); train: in-sample."""
     samples: int | None = None
-    """Most scored images a class, drawn at random; all by default."""
+    """Most scored images a class, drawn at random; all by default; published: 1000, of CIFAR-100 100."""
+    classes: int | None = None
+    """Classes that are scored, drawn at random; all by default; published for CIFAR-100: 10."""
+    experts: int = 4
+    """Experts whose way is taken apart; 0 for none. Needs scores of training samples (--scoring crossed or train)."""
+    quick: bool = False
+    """Four networks of two epochs, fifty samples a class, two experts: minutes on two cores, to look at."""
     seed: int = 0
     """Of networks, training and draws."""
     data_root: Path | None = None
@@ -75,6 +87,12 @@ class Difficulty:
 
     def run(self) -> None:
         """Train, score, draw; ValueError before any long work if an input is wrong."""
+        if self.quick:
+            epochs, samples, experts = min(self.epochs, 2), min(self.samples or 50, 50), min(self.experts, 2)
+            replace(self, quick=False, networks=4, epochs=epochs, samples=samples, experts=experts).run()
+            return
+        if self.experts < 0:
+            raise ValueError(f"--experts is {self.experts}, must be at least 0")
         if self.networks < 4:
             raise ValueError(f"--networks is {self.networks}, must be at least 4: a network is judged by the others")
         if self.resamples < 100:
@@ -100,6 +118,17 @@ class Difficulty:
         with reporting(True, f"training and scoring {self.networks} networks") as report:
             scores = score(ensemble, dataset, self.out / "scores", report)
         self._draw(scores, dataset)
+        if self.experts and self.scoring != "test":
+            with reporting(True, f"the way of {self.experts} experts") as report:
+                shares = expert_shares(ensemble, dataset, scores, self.experts, report)
+            title = f"{shown(Path(dataset.name).name)}, {self.experts} {self.network}"
+            name = stems([dataset.name])[dataset.name]
+            paths = experts_figure(shares, ensemble.epochs, title, self.out, name)
+            for (first, last), own in zip(segments_of(ensemble.epochs), shares, strict=True):
+                hard, easy = 100 * own[:, -1].mean(), 100 * own[:, 0].mean()
+                said = f"hardest decile carries {hard:.1f} % of the experts' way, easiest {easy:.1f} %"
+                print(f"epoch {first} to {last}: {said}")
+            print("wrote " + ", ".join(map(str, paths)), flush=True)
 
     def ensemble(self) -> Ensemble:
         """The settings of the ensemble; ValueError if one is out of range."""
@@ -107,7 +136,7 @@ class Difficulty:
         variant = tuple((k, v) for k, v in (("norm", self.norm), ("width", width)) if v is not None)
         return Ensemble(
             self.dataset, self.scoring, self.networks, self.network, variant, self.epochs, self.learning_rate,
-            self.batch, self.samples, self.seed,
+            self.batch, self.samples, self.seed, self.classes,
         )  # fmt: skip
 
     def _draw(self, scores: Scores, dataset: Dataset) -> None:
@@ -121,6 +150,9 @@ class Difficulty:
             "train": "training samples on networks trained on them",
         }[self.scoring]
         paths = agreement_figure(scores, found[0], f"{title}: {note}", self.out, name)
+        paths += pairs_figure(scores, f"{title}: {note}", self.out, name, self.resamples, self.seed)
+        called = dict(enumerate(dataset.class_names))
+        paths += classes_figure(scores, title, self.out, name, self.resamples, self.seed, called)
         paths += leaning_figure(parts, f"{title}: {note}", self.out, name)
         print(
             f"{len(scores.labels)} {note}; mean misclassification rate {np.nanmean(scores.mean('misclassified')):.4f}"

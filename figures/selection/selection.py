@@ -48,12 +48,18 @@ class Draw:
         if not tables:
             raise ValueError("nothing to draw: name tables of python -m empirical.selection")
         refuse_folder(self.out)
-        found = [read(path) for path in tables]
+        found = sorted(map(read, tables), key=_simplest_first) if not self.tables else [read(path) for path in tables]
         self.out.mkdir(parents=True, exist_ok=True)
         files = [*errors_figure(found, self.out), *crossovers_figure(found, self.out)]
         for selection in found:
             print(told(selection))
         print("wrote " + ", ".join(str(f) for f in files))
+
+
+def _simplest_first(selection: Selection) -> tuple[bool, bool, bool, str]:
+    """The perceptron, then what leaves it step by step, then networks."""
+    name = selection.name
+    return not selection.dimension, "-labels" in name, "-inputs" in name, name
 
 
 def told(selection: Selection) -> str:
@@ -82,7 +88,7 @@ def errors_figure(found: Sequence[Selection], folder: Path) -> list[Path]:
             axes[0].set_title(_wrapped(selection.name), fontsize=6.5, loc="left")
             place.set_title(f"probe at {math.degrees(selection.angle):.0f}°", fontsize=6.5, loc="right")
         for place, strategy in zip(panels[0], (HARDEST, EASIEST), strict=True):
-            place.text(0.5, 1.3, f"keep the {strategy}", transform=place.transAxes, ha="center", fontweight="bold")
+            place.text(0.5, 1.24, f"keep the {strategy}", transform=place.transAxes, ha="center", fontweight="bold")
         for place in panels[-1]:
             place.set_xlabel(r"kept samples per dimension $\alpha$")
         handles, labels = panels[0, 0].get_legend_handles_labels()

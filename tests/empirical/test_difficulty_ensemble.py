@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from empirical.data.datasets import load
-from empirical.evaluation.difficulty_ensemble import QUANTITIES, Ensemble, _plan, _scored, score
+from empirical.evaluation.difficulty_ensemble import QUANTITIES, SHARES, Ensemble, _plan, _scored, score
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_a_killed_run_goes_on_to_the_same_scores(digits, tmp_path):
     for name in QUANTITIES:
         np.testing.assert_allclose(resumed.values[name], whole.values[name], rtol=1e-4, atol=1e-5)
     assert np.isfinite(whole.values["gradn"]).sum(0).tolist() == [3] * 120
-    for name in QUANTITIES[2:]:  # shares of a network sum to 1 in each class
+    for name in SHARES:  # shares of a network sum to 1 in each class
         assert np.nansum(whole.values[name], 1) == pytest.approx(np.full(6, 10.0), abs=1e-3)
 
 

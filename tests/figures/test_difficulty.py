@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from empirical.evaluation.difficulty_ensemble import QUANTITIES, Scores
+from empirical.evaluation.difficulty_ensemble import QUANTITIES, SHARES, Scores
 from figures.__main__ import main
 from figures.difficulty.difficulty import bins, correlations
 from figures.difficulty.leaning import leanings, within_classes
@@ -20,7 +20,7 @@ def planted(share):
     values = {name: np.zeros((NETWORKS, CLASSES * EACH), np.float32) for name in QUANTITIES}
     values["gradn"] = (1.0 + rank + noise).astype(np.float32)
     values["misclassified"] = (rank > (np.arange(NETWORKS)[:, None] + 0.5) / NETWORKS).astype(np.float32)
-    for name in QUANTITIES[2:]:
+    for name in SHARES:
         values[name] = np.tile((share(rank) * CLASSES / share(rank).sum()).astype(np.float32), (NETWORKS, 1))
     return Scores(values, np.repeat(np.arange(CLASSES), EACH), np.arange(CLASSES * EACH), NETWORKS)
 
