@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from empirical.evaluation.difficulty_ensemble import Scores
@@ -26,14 +27,15 @@ LOGARITHMIC = "loss"
 def pairs_figure(scores: Scores, title: str, folder: Path, name: str, resamples: int, seed: int) -> list[Path]:
     """Each two measures against each other, with Spearman's correlation; a row a sample in the CSV."""
     values = {measure: scores.mean(measure) for measure in WORDS}
-    kept = np.isfinite(np.stack(list(values.values()))).all(axis=0)
+    kept = np.asarray(np.isfinite(np.stack(list(values.values()))).all(axis=0), bool)
     with look():
         figure, panels = plt.subplots(1, 3, figsize=(PAGE, 2.4))
         for axes, (one, two) in zip(panels, combinations(WORDS, 2), strict=True):
             found = spearman(values[one][kept], values[two][kept], resamples=resamples, seed=seed)
             _cloud(axes, values[one][kept], values[two][kept], one, two)
             axes.set_title(f"Spearman {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]", fontsize=7)
-        figure.suptitle(f"{shown(title)} (95 % over samples; these networks)", fontsize=7)
+        head = "\n".join(shown(part) for part in title.split(": ", 1))
+        figure.suptitle(f"{head} (95 % over samples; these networks)", fontsize=7)
         rows = [
             {"sample": int(i), "label": int(k), **{m: float(values[m][j]) for m in WORDS}}
             for j, (i, k) in enumerate(zip(scores.indices, scores.labels, strict=True))
@@ -92,5 +94,8 @@ def _cloud(axes: Axes, x: Array, y: Array, one: str, two: str) -> None:
     axes.plot(*placed, ".", color=BLUE, markersize=1.4, alpha=0.35, rasterized=True)
     axes.set_xlabel(WORDS[one])
     axes.set_ylabel(WORDS[two])
-    if LOGARITHMIC in (one, two):
+    if LOGARITHMIC in (one, two) and float((x if one == LOGARITHMIC else y).min()) > 0.0:
         (axes.set_xscale if one == LOGARITHMIC else axes.set_yscale)("log")
+        axis = axes.xaxis if one == LOGARITHMIC else axes.yaxis
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.1g}" if f"{value:g}"[-1] in "25" else ""))

@@ -4,11 +4,14 @@ import csv
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from empirical.evaluation.difficulty_ensemble import QUANTITIES, SHARES, Scores
+from empirical.data.datasets import load
+from empirical.evaluation.difficulty_ensemble import QUANTITIES, SHARES, Ensemble, Scores, score
 from figures.__main__ import main
 from figures.difficulty.difficulty import bins, correlations
 from figures.difficulty.leaning import leanings, within_classes
+from figures.difficulty.pairs import class_correlation, classes_figure, pairs_figure
 
 NETWORKS, CLASSES, EACH = 8, 2, 40
 
@@ -105,3 +108,36 @@ def test_bad_input_gets_one_sentence_and_status_two(arguments, words, tmp_path, 
     error = capsys.readouterr().err
     assert words in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_each_two_measures_and_each_class_are_drawn_with_their_correlations(tmp_path):
+    scores = planted(lambda r: 1.0 + 0 * r)
+    files = pairs_figure(scores, "digits: training samples", tmp_path, "d", 100, 0)
+    rows = list(csv.DictReader(next(f for f in files if f.suffix == ".csv").read_text().splitlines()))
+    assert len(rows) == CLASSES * EACH and {"gradn", "misclassified", "loss"} <= set(rows[0])
+    files = classes_figure(scores, "digits", tmp_path, "d", 100, 0, {0: "zero"})
+    table = list(csv.DictReader(next(f for f in files if f.suffix == ".csv").read_text().splitlines()))
+    assert len(table) == CLASSES
+    for row in table:
+        here = scores.labels == int(row["label"])
+        expected = stats.spearmanr(scores.mean("gradn")[here], scores.mean("misclassified")[here]).statistic
+        assert float(row["spearman"]) == pytest.approx(expected)
+
+
+def test_a_class_that_no_network_mistakes_has_no_correlation():
+    assert np.isnan(class_correlation(np.arange(5.0), np.zeros(5), 100, 0).value)
+
+
+def test_the_experts_way_is_drawn_whole_and_from_the_command(tmp_path, capsys):
+    assert main(["difficulty", "--quick", "--network", "mlp", "--resamples", "100", "--out", str(tmp_path)]) == 0
+    rows = list(csv.DictReader((tmp_path / "experts-digits.csv").read_text().splitlines()))
+    for first in ("0", "1"):
+        assert sum(float(r["share"]) for r in rows if r["first_epoch"] == first) == pytest.approx(1.0, abs=1e-4)
+    assert "of the experts' way" in capsys.readouterr().out
+    assert (tmp_path / "classes-digits.png").exists() and (tmp_path / "pairs-digits.png").exists()
+
+
+def test_some_classes_of_many_are_scored(tmp_path):
+    data = load("digits")
+    ensemble = Ensemble("digits", "test", 2, "mlp", (), 1, samples=5, classes=3)
+    assert len(np.unique(score(ensemble, data, tmp_path).labels)) == 3
