@@ -32,6 +32,7 @@ FLOORS = {
         ("coresets", "selection",),
         ("distillation",),
         ("gradient_matching", "evaluation", "trajectory_matching"),
+        ("distribution_matching",),
         ("settings",),
         ("experiment",),
         ("run", "evaluate", "experts", "sweep"),

@@ -21,6 +21,11 @@ def presets() -> dict[str, dict[str, Any]]:
     return dict(_tables()["presets"])
 
 
+def distribution_matching(preset: str) -> dict[str, Any]:
+    """What a preset is otherwise for distribution matching."""
+    return dict(_tables()["distribution_matching"][preset])
+
+
 def table_name(dataset: str) -> str:
     """The published name of a data set, also of files that bear it, whatever they hold; else the name itself."""
     spec = registry.borne(dataset)

@@ -26,6 +26,7 @@ NETWORK_VARIANT = ("width", "depth", "activation", "norm", "pooling")
 
 _LEARNT = ("distilled",)
 _GRADIENT = ("gradient",)
+_REAL = ("gradient", "embedding")
 _CORRECTION = ("correction", "comparison")  # a comparison adds the corrected run
 _SCHEDULE = ("schedule",)
 _SET = ("set",)
@@ -38,9 +39,9 @@ class Settings:
     """One experiment.
 
     Attributes:
-        method: dc, dsa, dcc or dsac (gradient matching); mtt, ftd, tesla or datm (trajectory matching);
-            or a coreset: random, herding, forgetting, easiest, hardest, window; or whole, the whole training
-            set; or one that a plugin registers.
+        method: dc, dsa, dcc or dsac (gradient matching); dm (distribution matching); mtt, ftd, tesla or datm
+            (trajectory matching); or a coreset: random, herding, forgetting, easiest, hardest, window; or whole, the
+            whole training set; or one that a plugin registers.
         dataset: digits (bundled), mnist, fashion-mnist, svhn, cifar10, cifar100, tiny-imagenet, or PREFIX of
             a pair of files PREFIX_train.npz and PREFIX_test.npz, or a folder with train/CLASS and test/CLASS of
             pictures. What has a separator or starts with . or ~ is a path (./mnist is your own); a path that ends in
@@ -154,7 +155,7 @@ class Settings:
     iterations: int = setting(1000, read_by=_LEARNT, least=1, most=COUNT)
     matching_steps: int | None = setting(None, read_by=_GRADIENT, least=1, most=COUNT)
     network_epochs: int | None = setting(None, read_by=_GRADIENT, least=0, most=COUNT)
-    batch_real: int = setting(256, read_by=_GRADIENT, least=1, most=COUNT)
+    batch_real: int = setting(256, read_by=_REAL, least=1, most=COUNT)
     network_rate: float = setting(0.01, read_by=_GRADIENT, above=0.0)
     learning_rate: float | None = setting(None, read_by=_LEARNT, above=0.0)
     momentum: float = setting(0.5, read_by=_LEARNT, least=0.0, below=1.0)
@@ -173,7 +174,7 @@ class Settings:
     eval_epochs: int | None = setting(None, makes=False, judges="always", read_by=_SET, least=0, most=COUNT)
     eval_batch: int = setting(256, makes=False, judges="changed", read_by=_SET, least=1, most=COUNT)
     eval_augmentation: str | None = setting(None, makes=False, judges="always", read_by=_SET)
-    eval_along: int = setting(0, makes="changed", compared=True, read_by=_GRADIENT, least=0, most=COUNT)
+    eval_along: int = setting(0, makes="changed", compared=True, read_by=_REAL, least=0, most=COUNT)
     whole_epochs: int = setting(50, makes=False, judges="always", needs=_WHOLE, least=1, most=COUNT)
     whole_batch: int = setting(256, makes=False, judges="changed", needs=_WHOLE, least=1, most=COUNT)
     feature_epochs: int = setting(10, read_by=("features",), least=0, most=COUNT)
@@ -196,12 +197,12 @@ class Settings:
     download: bool = setting(False, makes=False, compared=True)
     device: str = setting("auto", makes=False, compared=True)
     strategy: str = setting(
-        "auto", speed=True, compared=True, read_by=_GRADIENT, choices=("auto", "loop", "vmap", "grouped")
+        "auto", speed=True, compared=True, read_by=_REAL, choices=("auto", "loop", "vmap", "grouped")
     )
     compiled: str = setting("auto", speed=True, compared=True, read_by=_GRADIENT, choices=("auto", "on", "off"))
     bfloat16: bool = setting(False, read_by=_GRADIENT)
     tf32: bool = setting(False)
-    memory_budget: float = setting(4.0, makes=False, compared=True, read_by=_GRADIENT, above=0.0)
+    memory_budget: float = setting(4.0, makes=False, compared=True, read_by=_REAL, above=0.0)
     out: Path | None = setting(None, makes=False, compared=True)
     resume: bool = setting(False, makes=False, axis=True, compared=True)
     dry_run: bool = setting(False, makes=False, compared=True)

@@ -1,0 +1,1 @@
+"""Distribution matching: mean features of each class at random networks (DM)."""
