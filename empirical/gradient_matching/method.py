@@ -131,12 +131,13 @@ class GradientMatching:
             freeze_norms(self.network, draw_real(self.dataset, NORM_IMAGES, generator).images.flatten(0, 1))
 
     def state(self) -> dict[str, Tensor]:
-        """The network: parameters and running statistics."""
+        """The network: parameters and running statistics; nothing where every update begins with a fresh one."""
+        if self.loops.matching_steps == 1:
+            return {}
         return {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes the network up again."""
+        """Takes the network up again, if there is one."""
         prefix = "network."
-        self.network.load_state_dict(
-            {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
-        )
+        if own := {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}:
+            self.network.load_state_dict(own)
