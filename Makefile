@@ -10,7 +10,7 @@ ARGS      ?=
 RUNS      ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo theory-figures selection-figures compare test test-all lint bench-theory bench-empirical docs clean
+.PHONY: help install demo theory-figures selection-figures compare test test-all test-slurm lint bench-theory bench-empirical docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -38,6 +38,9 @@ test: $(STAMPS)/all lint  ## lint, types and the quick tests
 
 test-all: $(STAMPS)/all lint  ## lint, types and every test that this machine can run
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-slurm: $(STAMPS)/all  ## sweeps on a real Slurm of one node, brought up here (Debian: slurm-wlm slurmdbd mariadb-server; root)
+	$(BIN)/python -m pytest -m slurm -n 0 $(ARGS)
 
 docs: $(STAMPS)/all  ## the documents as a site, output/docs/index.html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs $(OUT)/docs

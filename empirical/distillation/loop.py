@@ -14,7 +14,8 @@ import signal
 import threading
 import time
 from collections.abc import Generator as Coroutine
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -61,22 +62,47 @@ Lane = Coroutine[Request, Matched, SyntheticSet]
 """One distillation, suspended at each step: yields what the step takes, is sent what it found."""
 
 
+class _AtOnce(BaseException):
+    """A signal that came during a measurement: nothing of the distillation is lost by breaking it off."""
+
+
 @dataclass
 class Interruption:
-    """Turns the first SIGINT or SIGTERM into a flag that is looked at between steps; a second one acts as usual."""
+    """Turns the first SIGINT or SIGTERM into a flag that is looked at between steps; a second one acts as usual.
+
+    A measurement, which may train networks for minutes, is broken off at once. Where a job of a cluster listens to
+    SIGUSR2 (a handler is set), it counts too, and a signal that is repeated changes nothing: the cluster kills.
+    """
 
     seen: bool = False
     _before: dict[int, Any] = field(default_factory=dict)
+    _at_once: bool = False
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            listening = callable(signal.getsignal(signal.SIGUSR2))
+            for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR2] if listening else [])):
                 self._before[number] = signal.signal(number, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.seen = True
-        signal.signal(number, self._before[number])
+        if signal.SIGUSR2 not in self._before:
+            signal.signal(number, self._before[number])
+        if self._at_once:
+            self._at_once = False
+            raise _AtOnce
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """For the block a signal, also one seen before, raises instead of waiting for the step's end."""
+        self._at_once = True
+        try:
+            if self.seen:
+                raise _AtOnce
+            yield
+        finally:
+            self._at_once = False
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
@@ -146,6 +172,10 @@ def _moved(start: Tensor, now: Tensor) -> float:
     return float((now - start).norm() / start.norm().clamp_min(torch.finfo(start.dtype).tiny))
 
 
+def _stopped(done: int, steps: int) -> str:
+    return f"stopped after {done} of {steps} steps; --resume goes on from there"
+
+
 def lane(task: Distillation, interruption: Interruption) -> Lane:
     """One distillation as a coroutine, so that several can go in step and share work.
 
@@ -164,12 +194,22 @@ def lane(task: Distillation, interruption: Interruption) -> Lane:
         recorder = _Recorder(writer, progress)
 
         def measure() -> None:
+            """What is due after this many steps; its rows are written again by the resumed run if it is broken off."""
             due = [m for m in task.measurements if m.is_due(state.done, steps)]
-            for measurement in due:
-                writer.write(state.done, **measurement.probe(state.reported(), state.done))
-            if due:
-                moved = _moved(task.start.images, state.reported().images)
-                writer.write(state.done, **{metric.IMAGES_MOVED: moved})
+            if not due:
+                return
+            try:
+                with interruption.at_once():
+                    for measurement in due:
+                        writer.write(state.done, **measurement.probe(state.reported(), state.done))
+                    moved = _moved(task.start.images, state.reported().images)
+                    writer.write(state.done, **{metric.IMAGES_MOVED: moved})
+            except _AtOnce:
+                if bad := recorder.write(state.done):
+                    raise Diverged(bad, state.reported()) from None
+                writer.sync()
+                save(task, state)
+                raise Interrupted(_stopped(state.done, steps)) from None
 
         measure()
         saved = written = time.monotonic()
@@ -193,7 +233,7 @@ def lane(task: Distillation, interruption: Interruption) -> Lane:
                 save(task, state)
                 saved = now
             if interruption.seen and state.done < steps:
-                raise Interrupted(f"stopped after {state.done} of {steps} steps; --resume goes on from there")
+                raise Interrupted(_stopped(state.done, steps))
             measure()
     return state.reported()
 

@@ -87,6 +87,15 @@ def experts_of(dataset: Dataset, choice: NetworkChoice, settings: TrajectoryMatc
         return train_experts(dataset, choice, recipe, order, quiet=settings.quiet)
 
 
+def experts_folder(experiment: Experiment) -> Path | None:
+    """Where the experts of a run lie; None for methods that need none."""
+    settings = experiment.settings
+    if not isinstance(settings, TrajectoryMatchingSettings):
+        return None
+    described = family_of(settings).prepared(settings, experiment.dataset, fitted=False)
+    return settings.trajectory.experts or expert_folder(described, experiment.choice, expert_recipe(settings))
+
+
 def experts_missing(experiment: Experiment) -> int:
     """Experts that the run needs and that are not there yet; 0 for methods that need none.
 

@@ -99,7 +99,7 @@ HELD = (errno.EWOULDBLOCK, errno.EAGAIN)
 def _no_locks(folder: Path, error: OSError) -> NoLocks:
     return NoLocks(
         f"{folder} is on a file system without file locks ({error.strerror}), which keep two processes from writing "
-        "one folder: name a folder on a local disk"
+        "one folder: have it mounted with locks (Lustre: -o flock, NFS: without nolock), or name one on a local disk"
     )
 
 

@@ -1,9 +1,12 @@
-"""What a sweep will cost before it is run: hours at this device's measured speed, and disk."""
+"""What a sweep will cost before it is run: hours at the speed of cells that are done, of a probe job or of this device;
+and disk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from empirical.data.datasets import Dataset
@@ -11,8 +14,9 @@ from empirical.experiment import cost
 from empirical.experiment.experiment import Experiment
 from empirical.experiment.families import family_of
 from empirical.networks.cost import measure
-from empirical.settings.settings import Settings
+from empirical.settings.settings import Resolved, Settings
 from empirical.sweep.cells import Cell, has_ipc, shares_work
+from empirical.sweep.speeds import kind_of
 from shared.terminal.printing import Sheet
 from shared.terminal.progress import duration
 
@@ -55,40 +59,88 @@ def group_forecast(group: Sequence[Cell], dataset: Dataset, speed: float) -> For
     return Forecast(len(group) * sum(flop.values()) / speed, len(group) * float(disk))
 
 
+@dataclass(frozen=True)
+class Speeds:
+    """How fast what is.
+
+    Attributes:
+        done: (method, kind of network) -> operations a second of cells that are done.
+        probed: kind of network -> the same of a probe job.
+
+    """
+
+    done: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    probed: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, settings: Resolved) -> float | None:
+        """Of a cell's settings; None: it has to be measured here."""
+        kind = kind_of(settings)
+        return self.done.get((settings.method, kind)) or self.probed.get(kind)
+
+    def source(self, settings: Resolved) -> str:
+        """Where that comes from."""
+        kind = kind_of(settings)
+        if (settings.method, kind) in self.done:
+            return "cells that are done"
+        return "a probe job" if kind in self.probed else "this machine"
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Among how many workers the time is divided, and, on a cluster, the limit of a job in hours."""
+
+    workers: int
+    limit: float | None = None
+
+
 def forecast_table(
-    groups: Sequence[Sequence[Cell]], data_of: Callable[[Settings], Dataset], workers: int
+    groups: Sequence[Sequence[Cell]], data_of: Callable[[Settings], Dataset], jobs: Jobs, speeds: Speeds
 ) -> Sheet:
-    """Cells, hours of one worker and disk, by data set, method and images a class; and the sum.
+    """Cells, time and disk by data set, method and images a class; and the sum.
 
     Args:
         groups: what is to be run.
         data_of: settings -> their data set.
-        workers: among which the sum's time is divided.
+        jobs: how they are run.
+        speeds: known ones; others are measured on this device.
 
     """
-    speeds: dict[tuple[object, ...], float] = {}
+    here: dict[str, float] = {}
     sums: dict[tuple[str, str, int], list[float]] = {}
+    sources = []
     for group in groups:
         s = group[0].settings
-        dataset = data_of(s)
-        kind = (s.dataset, s.network, *s.variant.items())
-        if kind not in speeds:
-            speeds[kind] = cost.speed(Experiment(s, dataset, Path(), s.seed).network(), dataset)
-        found = group_forecast(group, dataset, speeds[kind])
-        row = sums.setdefault((s.dataset, s.method, s.ipc), [0, 0, 0.0, 0.0])
+        dataset, speed, kind = data_of(s), speeds.of(s), kind_of(s)
+        if speed is None:
+            if kind not in here:
+                here[kind] = cost.speed(Experiment(s, dataset, Path(), s.seed).network(), dataset)
+            speed = here[kind]
+        if (source := speeds.source(s)) not in sources:
+            sources.append(source)
+        found = group_forecast(group, dataset, speed)
+        row = sums.setdefault((s.dataset, s.method, s.ipc), [0, 0, 0.0, 0.0, 0.0])
         for place, value in enumerate((len(group), 1, found.seconds, found.disk)):
             row[place] += value
-    drawn = Sheet(("data set", "method", "ipc", "cells", "jobs", "time of one worker", "MB"), "to be run", names=3)
-    total = [sum(column) for column in zip(*sums.values(), strict=True)] or [0, 0, 0.0, 0.0]
+        row[4] = max(row[4], found.seconds)
+    columns = ["data set", "method", "ipc", "cells", "jobs", "time of one worker", "longest job", "MB"]
+    drawn = Sheet(columns, "to be run", names=3)
+    total = [sum(column) for column in zip(*sums.values(), strict=True)] or [0, 0, 0.0, 0.0, 0.0]
+    total[4] = max((row[4] for row in sums.values()), default=0.0)
     for (dataset_name, method, ipc), row in sums.items():
         shown = str(ipc) if has_ipc(method) else "-"
         drawn.add_row(dataset_name, method, shown, *_shown(row))
     drawn.add_section()
     drawn.add_row("all", "", "", *_shown(total))
-    hours = total[2] / 3600 / max(1, min(workers, int(total[1]) or 1))
-    drawn.caption = f"about {hours:.3g} h with {workers} worker{'s' if workers != 1 else ''}, measured on this device"
+    hours = total[2] / 3600 / max(1, min(jobs.workers, int(total[1]) or 1))
+    many = f"{jobs.workers} worker{'s' if jobs.workers != 1 else ''}"
+    drawn.caption = f"about {hours:.3g} h with {many}, at the speed of {' and '.join(sources) or 'nothing'}"
+    if jobs.limit is not None:
+        parts = total[4] / 3600 / jobs.limit
+        drawn.caption += f"; {total[2] / 3600:.3g} job hours, limit {jobs.limit:g} h"
+        if parts > 1:
+            drawn.caption += f": the longest job takes about {math.ceil(parts)} limits, and runs itself again"
     return drawn
 
 
 def _shown(row: Sequence[float]) -> list[str]:
-    return [str(int(row[0])), str(int(row[1])), duration(row[2]), f"{row[3] / 1e6:.1f}"]
+    return [str(int(row[0])), str(int(row[1])), duration(row[2]), duration(row[4]), f"{row[3] / 1e6:.1f}"]

@@ -1,4 +1,4 @@
-"""Groups of cells spread over local processes (joblib) or over the jobs of a cluster (submitit).
+"""Groups of cells spread over the processes of this machine (joblib).
 
 A worker that dies (killed, out of memory) takes nothing with it: what it worked on goes on from its checkpoint in
 a fresh worker, and is noted as failed if that dies too. Locks keep two commands, or a command and a cluster's
@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from empirical.runtime.devices import device_named
 from empirical.sweep.cells import Cell
@@ -25,14 +25,6 @@ States = Mapping[str, str]
 """Cell name -> its state."""
 DEATHS = 2
 """Times that the workers may die on one group of cells before it is given up."""
-
-
-class Launcher(Protocol):
-    """Runs groups, in any order, and yields the states of each group's cells as it ends."""
-
-    def __call__(self, groups: Sequence[Group], root: Path) -> Iterator[States]:
-        """See the class."""
-        ...
 
 
 class NotInstalled(ImportError):  # noqa: N818
@@ -59,7 +51,7 @@ class Local:
     work: Callable[..., dict[str, str]] = run_group
 
     def __call__(self, groups: Sequence[Group], root: Path) -> Iterator[States]:
-        """See `Launcher`.
+        """Runs groups, in any order, and yields the states of each group's cells as it ends.
 
         Raises:
             NotInstalled: several workers, and joblib is missing.
@@ -126,69 +118,8 @@ def _worker_died() -> type[BaseException]:
     return died
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Jobs of a Slurm cluster, one a group, as one job array.
-
-    Attributes:
-        axes: the flags.
-        cluster: slurm, or local: processes of this machine behind the same interface.
-
-    """
-
-    axes: Axes
-    cluster: str
-
-    def __call__(self, groups: Sequence[Group], root: Path) -> Iterator[States]:
-        """See `Launcher`; yields nothing if the jobs are to be left alone.
-
-        Raises:
-            NotInstalled: submitit is missing.
-
-        """
-        jobs = self._submitted(groups, root)
-        if self.axes.detach:
-            return
-        for job, group in zip(jobs, groups, strict=True):
-            try:
-                yield job.result()
-            except Exception as error:  # cancelled, timed out, or gone: the package raises what it likes
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                states = {}
-                for cell in group:
-                    state = stored_state(folder_of(root, cell)).name
-                    if state in ("missing", "begun"):
-                        write_failure(folder_of(root, cell), "failed", f"its job ended: {reason}", str(error))
-                        state = "failed"
-                    states[cell.name] = state
-                yield states
-
-    def _submitted(self, groups: Sequence[Group], root: Path) -> list[Any]:
-        try:
-            import submitit
-        except ImportError as error:
-            raise NotInstalled("a cluster needs submitit: pip install 'easy-or-hard[cluster]'") from error
-        axes = self.axes
-        executor = submitit.AutoExecutor(folder=root / "jobs", cluster=self.cluster)
-        executor.update_parameters(
-            name="sweep",
-            timeout_min=max(1, round(60 * axes.slurm_hours)),
-            gpus_per_node=axes.slurm_gpus if self.cluster == "slurm" else 0,
-            cpus_per_task=axes.threads,
-            mem_gb=axes.slurm_memory,
-        )
-        if self.cluster == "slurm":
-            executor.update_parameters(
-                slurm_array_parallelism=axes.workers or 256,
-                **({"slurm_partition": axes.slurm_partition} if axes.slurm_partition else {}),
-            )
-        count = len(groups)
-        settings = [axes.threads] * count, [axes.retry_diverged] * count
-        return list(executor.map_array(run_group, groups, [root] * count, *settings))
-
-
-def launcher_of(axes: Axes, device: str, groups: int) -> Launcher:
-    """The launcher that the flags ask for.
+def launcher_of(axes: Axes, device: str, groups: int) -> Local:
+    """The local launcher that the flags ask for.
 
     Args:
         axes: the flags.
@@ -196,8 +127,6 @@ def launcher_of(axes: Axes, device: str, groups: int) -> Launcher:
         groups: how many there are.
 
     """
-    if axes.launcher != "local":
-        return Cluster(axes, {"slurm": "slurm", "submitit-local": "local"}[axes.launcher])
     by_threads = max(1, len(os.sched_getaffinity(0)) // axes.threads)
     default = by_threads if device_named(device).type == "cpu" else 1
     return Local(max(1, min(axes.workers or default, groups)), axes.threads, axes.retry_diverged)

@@ -1,7 +1,8 @@
 """What has been run: each cell's state is read from its folder, so nothing can be out of step with it.
 
 missing    nothing there
-running    a process holds the folder's lock
+running    a process holds the folder's lock, or Slurm runs its job
+queued     its job waits for Slurm to run it (`empirical.sweep.standing`)
 begun      killed or stopped on the way; goes on from its checkpoint
 done       summary.json with an evaluation, and the set that it is of
 diverged   failure.json: a loss or an image was no longer finite; a result, not repeated unless asked for
@@ -11,7 +12,7 @@ failed     failure.json: anything else; tried again by the next command
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from shared.records.decoding import CONFIG, FAILURE, SUMMARY
 from shared.records.records import failure_of, plain, read
 from shared.terminal.printing import Sheet
 
-STATES = ("done", "running", "begun", "missing", "diverged", "failed")
+GRID = "grid.csv"
+"""Of a sweep's folder."""
+STATES = ("done", "running", "queued", "begun", "missing", "diverged", "failed")
 
 
 def folder_of(root: Path, cell: Cell) -> Path:
@@ -37,10 +40,11 @@ def folder_of(root: Path, cell: Cell) -> Path:
 
 @dataclass(frozen=True)
 class State:
-    """A cell's state, and the reason of a failure."""
+    """A cell's state, the reason of a failure, and where and how far it is on a cluster."""
 
     name: str
     reason: str = ""
+    where: str = ""
 
 
 def state_of(folder: Path) -> State:
@@ -67,10 +71,12 @@ def clear_failure(folder: Path) -> None:
     (folder / FAILURE).unlink(missing_ok=True)
 
 
-def to_run(root: Path, cells: Sequence[Cell], retry_diverged: bool = False) -> list[Cell]:
-    """The cells that this command has to run."""
+def to_run(root: Path, cells: Sequence[Cell], retry_diverged: bool = False, only_failed: bool = False) -> list[Cell]:
+    """The cells that this command has to run, or of these the failed ones."""
     settled = {"done"} if retry_diverged else {"done", "diverged"}
-    return [cell for cell in cells if state_of(folder_of(root, cell)).name not in settled]
+    states = [state_of(folder_of(root, cell)).name for cell in cells]
+    pairs = zip(cells, states, strict=True)
+    return [cell for cell, state in pairs if state not in settled and (state == "failed" or not only_failed)]
 
 
 def recorded_folders(root: Path) -> list[Path]:
@@ -117,18 +123,27 @@ def refuse_other_settings(root: Path, cells: Sequence[Cell]) -> None:
                 )
 
 
-def tables(root: Path, cells: Sequence[Cell]) -> list[Sheet]:
-    """Counts of the states by method, data set and images a class; and, if there are any, the failures."""
+def tables(root: Path, cells: Sequence[Cell], states: Mapping[str, State]) -> list[Sheet]:
+    """Counts of the states by method, data set and images a class; what is on a cluster; and the failures.
+
+    Args:
+        root: the sweep's folder.
+        cells: of the command.
+        states: cell name -> state.
+
+    """
     counts: dict[tuple[str, str, int], Counter[str]] = {}
     failures = Sheet(("cell", "", "reason"), "without a result", names=3)
+    away = Sheet(("cell", "", "where"), "on the cluster", names=3)
     for cell in cells:
-        state = state_of(folder_of(root, cell))
-        s = cell.settings
+        state, s = states[cell.name], cell.settings
         counts.setdefault((s.dataset, s.method, s.ipc), Counter())[state.name] += 1
         if state.reason:
             failures.add_row(cell.name, state.name, state.reason)
+        elif state.where:
+            away.add_row(cell.name, state.name, state.where)
     overview = Sheet(("data set", "method", "ipc", *STATES), f"{len(cells)} cells in {root}", names=3)
-    for (dataset, method, ipc), states in counts.items():
+    for (dataset, method, ipc), count in counts.items():
         shown = str(ipc) if has_ipc(method) else "-"
-        overview.add_row(dataset, method, shown, *(str(states[name] or "") for name in STATES))
-    return [overview, failures] if failures.rows else [overview]
+        overview.add_row(dataset, method, shown, *(str(count[name] or "") for name in STATES))
+    return [overview, *(sheet for sheet in (away, failures) if sheet.rows)]

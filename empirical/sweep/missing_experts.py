@@ -14,8 +14,8 @@ from empirical.data.datasets import Dataset
 from empirical.experiment import cost
 from empirical.experiment.cost import LONG
 from empirical.experiment.experiment import Experiment
-from empirical.experiment.experts import experts_command, experts_missing
-from empirical.settings.settings import Settings
+from empirical.experiment.experts import experts_command, experts_folder, experts_missing
+from empirical.settings.settings import Resolved, Settings
 from empirical.sweep.cells import Cell
 from shared.terminal.progress import duration
 
@@ -28,19 +28,34 @@ class Missing:
         count: how many are not there.
         seconds: that making them takes on this device, about.
         command: that makes them.
+        folder: where they will lie.
+        settings: of a cell that needs them.
+        flop: of making them.
 
     """
 
     count: int
     seconds: float
     command: str
+    folder: Path
+    settings: Resolved
+    flop: float
 
     def __str__(self) -> str:
         return f"{self.count} experts are missing, about {duration(self.seconds)}: {self.command}"
 
 
-def missing_of(cells: Iterable[Cell], data_of: Callable[[Settings], Dataset]) -> list[Missing]:
+def missing_of(
+    cells: Iterable[Cell],
+    data_of: Callable[[Settings], Dataset],
+    speed_of: Callable[[Resolved], float | None] = lambda _: None,
+) -> list[Missing]:
     """One entry for each recipe of which experts are missing.
+
+    Args:
+        cells: that need them.
+        data_of: settings -> their data set.
+        speed_of: settings -> operations a second, where they are known; measured on this device otherwise.
 
     Raises:
         BadExpert: experts are there, but made otherwise.
@@ -57,7 +72,10 @@ def missing_of(cells: Iterable[Cell], data_of: Callable[[Settings], Dataset]) ->
         if count:
             network = experiment.network()
             flop = cost.estimate(settings, dataset, network, 1, False, count).flop["experts"]
-            found.append(Missing(count, flop / cost.speed(network, dataset), command))
+            folder = experts_folder(experiment)
+            assert folder is not None
+            reached = speed_of(settings) or cost.speed(network, dataset)
+            found.append(Missing(count, flop / reached, command, folder, settings, flop))
     return found
 
 

@@ -64,14 +64,21 @@ class Axes:
         status: show what is done, running, missing and failed, and stop.
         retry_diverged: run diverged cells again, which the same program on the same machine will only repeat.
         separate: share no work between coefficients.
-        launcher: local processes, or jobs of a Slurm cluster; submitit-local runs such jobs here.
+        launcher: local processes, or jobs of a Slurm cluster, which are submitted and left alone (docs/cluster.md).
         workers: processes (local), or jobs at once (cluster); by default as many as threads allow, 1 on a GPU.
         threads: arithmetic threads of a worker.
-        detach: leave cluster jobs alone once they are submitted.
+        wait: watch the cluster's jobs until none is left; watching does nothing to them.
+        cancel: end the cluster's jobs of these cells.
+        retry_failed: run the failed cells, and no others.
+        probe: measure the speed of these cells' networks by a job of a minute, for the forecast.
+        cells_per_gpu: groups of cells that one cluster job runs side by side.
         slurm_partition: of the jobs.
-        slurm_hours: longest time of a job.
+        slurm_hours: longest time of a job; one that needs longer saves in time and goes on by itself.
         slurm_gpus: GPUs of a job.
         slurm_memory: GB of a job.
+        slurm_signal: seconds before the limit at which a job saves.
+        slurm: any other option of sbatch as KEY=VALUE, such as account=mine; may be given several times.
+        slurm_setup: a line of shell before the program, such as "module load cuda"; may be given several times.
 
     """
 
@@ -88,14 +95,21 @@ class Axes:
     status: bool = False
     retry_diverged: bool = False
     separate: bool = False
-    launcher: Literal["local", "slurm", "submitit-local"] = "local"
+    launcher: Literal["local", "slurm"] = "local"
     workers: int | None = None
     threads: int = 1
-    detach: bool = False
+    wait: bool = False
+    cancel: bool = False
+    retry_failed: bool = False
+    probe: bool = False
+    cells_per_gpu: int = 1
     slurm_partition: str | None = None
     slurm_hours: float = 12.0
     slurm_gpus: int = 1
     slurm_memory: float = 16.0
+    slurm_signal: int = 120
+    slurm: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    slurm_setup: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
 
 
 def _default(own: Field[Any]) -> Any:
@@ -285,24 +299,17 @@ def parse(arguments: Sequence[str]) -> Request:
     return Request(axes, tuple(arguments))
 
 
-_ON_CLUSTER: Mapping[str, tuple[str, ...]] = {
-    "detach": ("slurm", "submitit-local"),
-    "slurm_hours": ("slurm", "submitit-local"),
-    "slurm_memory": ("slurm", "submitit-local"),
-    "slurm_gpus": ("slurm",),
-    "slurm_partition": ("slurm",),
-}
-"""Flag -> the launchers that read it."""
+_ON_CLUSTER = ("wait", "cancel", "probe", "cells_per_gpu", "slurm_partition", "slurm_hours", "slurm_gpus",
+               "slurm_memory", "slurm_signal", "slurm", "slurm_setup")  # fmt: skip
+"""Flags of jobs of a cluster."""
 
 
 def unread_by_launcher(request: Request) -> list[str]:
     """What was typed for a launcher that is not the one chosen, a sentence each."""
     given = typed_flags(request.arguments)
-    return [
-        f"{flag(name)} has no effect with --launcher {request.axes.launcher}: it is read by {' and '.join(readers)}"
-        for name, readers in _ON_CLUSTER.items()
-        if name in given and request.axes.launcher not in readers
-    ]
+    if request.axes.launcher == "slurm":
+        return []
+    return [f"{flag(n)} has no effect without --launcher slurm" for n in _ON_CLUSTER if n in given]
 
 
 __all__ = ["PUBLISHED", "Axes", "Block", "Request", "blocks_of", "named", "parse", "unread_by_launcher"]

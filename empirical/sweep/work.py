@@ -75,7 +75,7 @@ def prepared_data_of(settings: Resolved) -> Dataset:
 
 
 def run_group(
-    cells: Sequence[Cell], root: Path, threads: int | None = None, retry_diverged: bool = False
+    cells: Sequence[Cell], root: Path, threads: int | None = None, retry_diverged: bool = False, wait: bool = True
 ) -> dict[str, str]:
     """Runs what is missing of a group.
 
@@ -87,12 +87,14 @@ def run_group(
         root: the sweep's folder.
         threads: arithmetic threads; None leaves them as they are.
         retry_diverged: whether diverged cells are run again.
+        wait: for experts that another process is making.
 
     Returns:
         Cell name -> its state afterwards.
 
     Raises:
         Interrupted: by a signal, after saving.
+        FolderInUse: another process makes the experts, and they are not to be waited for.
 
     """
     load_plugins()  # this may be a process of its own
@@ -107,7 +109,7 @@ def run_group(
             with warnings.catch_warnings():
                 # Said once by the command, not again by every job.
                 warnings.filterwarnings("ignore", message="a negative coefficient")
-                _run(own, root)
+                _run(own, root, wait)
     return {cell.name: state_of(folder_of(root, cell)).name for cell in cells}
 
 
@@ -122,7 +124,7 @@ def _taken(cell: Cell, root: Path, locks: ExitStack) -> bool:
     return False
 
 
-def _run(cells: Sequence[Cell], root: Path) -> None:
+def _run(cells: Sequence[Cell], root: Path, wait: bool = True) -> None:
     for cell in cells:
         clear_failure(folder_of(root, cell))
     try:
@@ -131,8 +133,8 @@ def _run(cells: Sequence[Cell], root: Path) -> None:
         if len(cells) > 1 and shares_work(cells[0].settings):
             outcomes = make_together(experiments)
         else:
-            outcomes = [_made(experiment) for experiment in experiments]
-    except Interrupted:
+            outcomes = [_made(experiment, wait) for experiment in experiments]
+    except (Interrupted, FolderInUse):
         raise
     except FolderLost:  # whoever has it now says how it ends
         return
@@ -147,6 +149,7 @@ def _run(cells: Sequence[Cell], root: Path) -> None:
             evaluation = _whole(experiment) if outcome is None else _judged(experiment, outcome)
             described = {"name": experiment.settings.method, "evaluation": evaluation.describe()}
             write_summary(experiment.folder, described)
+            clear_failure(experiment.folder)
         except Interrupted:
             raise
         except FolderLost:
@@ -170,12 +173,14 @@ def _experiment(cell: Cell, root: Path) -> Experiment:
     return Experiment(settings, prepared_data_of(settings), folder_of(root, cell), settings.seed)
 
 
-def _made(experiment: Experiment) -> synthetic.SyntheticSet | Diverged | None:
+def _made(experiment: Experiment, wait: bool) -> synthetic.SyntheticSet | Diverged | None:
     """None: the whole training set, of which nothing is made."""
     while True:
         try:
             return make(experiment)
         except FolderInUse:  # another worker makes, or opens, the experts that this run needs too
+            if not wait:
+                raise
             time.sleep(EXPERTS_SECONDS)
         except Diverged as failure:
             return failure

@@ -134,14 +134,16 @@ def write_failure(folder: str | Path, kind: str, reason: str, detail: str = "") 
 
 
 def failure_of(folder: str | Path) -> Failure | None:
-    """What `failure.json` says; None without one.
+    """What `failure.json` says; None without one, or where a newer summary says that a later attempt succeeded.
 
     Raises:
         BadRecord: it is damaged.
 
     """
-    path = Path(folder) / FAILURE
+    path, summary = Path(folder) / FAILURE, Path(folder) / SUMMARY
     if not path.exists():
+        return None
+    if summary.exists() and summary.stat().st_mtime_ns > path.stat().st_mtime_ns:
         return None
     content = decode(path)
     return Failure(content["kind"], content["reason"])

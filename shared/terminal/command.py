@@ -6,6 +6,7 @@ was, no traceback.
     2    bad input: what was typed, or a file it names
     3    data that are missing or cannot be used
     4    the work failed: a loss is no longer finite, a cell of a sweep failed, no memory or no space is left
+    5    cells of a sweep are unfinished: queued, running on a cluster, or stopped on the way
     70   an error of the program itself; `EASY_OR_HARD_TRACEBACK=1` shows where it arose
     130  stopped by Ctrl-C or SIGTERM; the line says how to go on
     141  standard output was closed by its reader (`command | head`); the work is done all the same

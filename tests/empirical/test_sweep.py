@@ -28,7 +28,7 @@ from empirical.sweep import launch, ledger, work
 from empirical.sweep.__main__ import GRID, execute, main, planned
 from empirical.sweep.cells import Cell, expand, groups
 from empirical.sweep.forecast import group_forecast
-from empirical.sweep.launch import Cluster, Local
+from empirical.sweep.launch import Local
 from empirical.sweep.options import Axes, blocks_of, named, parse
 from empirical.sweep.work import data_of, run_group
 from shared.comparison.grid import grids, read_csv
@@ -241,7 +241,7 @@ def test_the_same_command_runs_only_what_is_missing(
 
     ran: list[str] = []
     plain = work._run
-    monkeypatch.setattr(work, "_run", lambda cells, root: (ran.extend(c.name for c in cells), plain(cells, root)))
+    monkeypatch.setattr(work, "_run", lambda cells, *more: (ran.extend(c.name for c in cells), plain(cells, *more)))
     execute(parse([*TINY, *THREE, "--methods", "dsa", "random", "--out", str(tmp_path)]), Console(quiet=True))
     assert ran == []
     assert (tmp_path / GRID).read_bytes() == before
@@ -300,8 +300,8 @@ def test_a_cell_in_use_is_left_to_its_holder(tmp_path: Path) -> None:
 
 def test_dry_run_and_status_run_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    for flag in ("--dry-run", "--status"):
-        assert main([*TINY, *THREE, "--out", str(out), flag]) == 0
+    for flag, status in (("--dry-run", 0), ("--status", 5)):  # nothing of it is done
+        assert main([*TINY, *THREE, "--out", str(out), flag]) == status
         assert "3" in capsys.readouterr().out
     assert not out.exists()
 
@@ -372,13 +372,3 @@ def test_a_cell_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     assert states == {cell.name: "failed"}
     assert left == {}
     assert launch.DEATHS == 2
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_jobs_through_submitit(tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
-    cells = cells_of("--methods", "random", "--seeds", "0", "1")
-    launcher = Cluster(Axes(slurm_hours=0.1, slurm_memory=4), "local")
-    states = [s for found in launcher(groups(cells), tmp_path) for s in found.values()]
-    assert states == ["done", "done"]

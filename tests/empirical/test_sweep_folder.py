@@ -75,5 +75,5 @@ def test_values_out_of_range_are_refused(
 
 
 def test_a_value_typed_twice_is_one_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sweep(tmp_path, "--lambdas", "0", "0.0", "-0.0", "--seeds", "1", "1", "--status") == 0
+    assert sweep(tmp_path, "--lambdas", "0", "0.0", "-0.0", "--seeds", "1", "1", "--status") == 5
     assert "1 cells in" in capsys.readouterr().out
