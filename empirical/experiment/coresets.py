@@ -59,6 +59,12 @@ class CoresetFamily(Family):
         if "scored" in _choice(method).tags:
             Scoring(settings.scored, settings.score_networks, epochs=settings.score_epochs)
 
+    def refuse(self, settings: Resolved, dataset: Dataset) -> None:
+        """A pool that is not there, and a network to judge difficulty that cannot be built."""
+        chosen = _choice(method_named(settings.method)).coreset(settings)
+        if isinstance(chosen, Selected):
+            chosen.refuse(dataset, settings.ipc)
+
     def work(self, settings: Resolved, dataset: Dataset, image: Cost) -> Work:
         """Training on the whole set, where the choice needs it."""
         epochs = _choice(method_named(settings.method)).epochs

@@ -22,7 +22,7 @@ from empirical.experiment.gradient_matching import SECOND_ORDER
 from empirical.gradient_matching.class_gradients import Execution
 from empirical.gradient_matching.class_gradients import Strategy as GradientStrategy
 from empirical.networks.cost import Cost
-from empirical.settings.presets import distribution_matching, table_name
+from empirical.settings.presets import distribution_matching, presets, table_name
 from empirical.settings.settings import Distilled, Resolved, Settings, narrowed
 from empirical.synthetic.synthetic_set import SyntheticSet
 from shared.records.roles import OTHER
@@ -53,6 +53,17 @@ class DistributionMatchingFamily(Family):
         """What needs gradients of single real images."""
         if settings.hard_threshold is not None:
             raise ValueError(f"--hard-threshold needs gradients of real images, which {method.name} does not take")
+
+    def notes(self, settings: Resolved) -> list[str]:
+        """A run as long as one of gradient matching, which is what a sweep's preset says."""
+        usual, others = distribution_matching(settings.preset)["iterations"], presets()[settings.preset]["iterations"]
+        if settings.iterations != others or settings.iterations == usual:
+            return []
+        told = (
+            f"{settings.method} makes {settings.iterations} updates here, as many as the preset {settings.preset} "
+            f"gives gradient matching; its own number is --iterations {usual}"
+        )
+        return [told]
 
     def resolve(self, method: Method, settings: Settings, dataset: Dataset) -> dict[str, Any]:
         """As published."""

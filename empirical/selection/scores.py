@@ -195,6 +195,11 @@ def _round(scoring: Scoring, dataset: Dataset, scores: Scores, members: range) -
         training.train(models, job, [generator(scoring.seed, "selection", "training", k) for k in own])
         for k, model in zip(own, models, strict=True):
             for name, values in _measured(model, dataset, scored).items():
+                if not bool(values.isfinite().all()):
+                    raise ValueError(
+                        f"network {k} that is to judge difficulty gives no finite {name} after {scoring.epochs} "
+                        "epochs: its training diverged; give another with --score-network, or fewer --score-epochs"
+                    )
                 scores.values[name][k, scored.numpy()] = values.cpu().numpy()
             wrong = torch.cat([_wrong(model, dataset, part) for part in torch.arange(len(dataset.test)).split(CHUNK)])
             scores.error[k] = float(wrong.mean())

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
+from empirical import networks
 from empirical.data.datasets import Dataset
 from empirical.runtime.checkpoint import FolderInUse, Lock
+from empirical.runtime.seeds import generator as seeded
 from empirical.selection.choice import choose, choose_over_all
 from empirical.selection.scores import Scores, Scoring, halves, score
 from empirical.synthetic.synthetic_set import SyntheticSet, from_selection
@@ -55,18 +57,33 @@ class Selected:
 
         """
         difficulty = scored_alone(self.scoring, dataset, self.folder, self.quiet).difficulty(self.by)
+        chosen = self._chosen(dataset, ipc, generator, difficulty)
+        if self.over_all:
+            images = dataset.normalise(dataset.train.images[torch.cat(chosen)])
+            labels = torch.cat([torch.full((len(own),), k) for k, own in enumerate(chosen)]).to(dataset.device)
+            return SyntheticSet(images, labels, dataset.classes)
+        return from_selection(dataset, chosen, ipc)
+
+    def refuse(self, dataset: Dataset, ipc: int) -> None:
+        """What can be told before anything is trained: a network that cannot be built, a pool that is not there.
+
+        Raises:
+            ValueError: one sentence.
+
+        """
+        own = self.scoring
+        networks.build(own.network, dataset.shape, dataset.classes, **dict(own.variant))
+        self._chosen(dataset, ipc, seeded(own.seed, "refusal"), torch.zeros(len(dataset.train), dtype=torch.float64))
+
+    def _chosen(self, dataset: Dataset, ipc: int, draws: Generator, difficulty: Tensor) -> tuple[Tensor, ...]:
+        """Indices of the kept images of each class."""
         members = dataset.train.by_class
         if self.scoring.scored == "held-out":
             free = halves(self.scoring, dataset)[1].to(dataset.train.labels.device)
             members = tuple(own[torch.isin(own, free)] for own in members)
         if self.over_all:
-            chosen = choose_over_all(members, difficulty, ipc, self.order, generator, self.fraction, self.start)
-            images = dataset.normalise(dataset.train.images[torch.cat(chosen)])
-            labels = torch.cat([torch.full((len(own),), k) for k, own in enumerate(chosen)]).to(dataset.device)
-            return SyntheticSet(images, labels, dataset.classes)
-        names = dataset.class_names
-        chosen = choose(members, difficulty, ipc, self.order, generator, self.fraction, self.start, names)
-        return from_selection(dataset, chosen, ipc)
+            return choose_over_all(members, difficulty, ipc, self.order, draws, self.fraction, self.start)
+        return choose(members, difficulty, ipc, self.order, draws, self.fraction, self.start, dataset.class_names)
 
 
 def scored_alone(scoring: Scoring, dataset: Dataset, folder: Path, quiet: bool = False) -> Scores:

@@ -20,7 +20,7 @@ from empirical.data.datasets import Dataset, Split, load
 from empirical.distillation.loop import Distillation, Measurement, Schedule, Step, distil
 from empirical.distribution_matching.mean_features import distance_of_means, mean_features
 from empirical.distribution_matching.method import DistributionMatching
-from empirical.experiment.families import unread
+from empirical.experiment.families import notes, unread
 from empirical.experiment.resolve import resolve, with_preset
 from empirical.gradient_matching.class_gradients import Execution
 from empirical.gradient_matching.real_batches import draw_real
@@ -299,6 +299,14 @@ def test_presets_are_the_published_ones_and_a_small_one() -> None:
     laptop = resolve(with_preset(Settings(method="dm"), None), data)
     assert laptop.preset == "laptop" and laptop.iterations < 1000
     assert laptop.augmentation == "color_crop_cutout_scale_rotate" and laptop.initialisation == "real"
+
+
+def test_a_run_with_the_updates_of_gradient_matching_is_told() -> None:
+    data = load("digits")
+    settings = resolve(with_preset(Settings(method="dm"), "published"), data)
+    assert notes([settings]) == []
+    (told,) = notes([replace(settings, iterations=1000)])
+    assert told.endswith("its own number is --iterations 20000") and notes([replace(settings, iterations=999)]) == []
 
 
 def test_what_it_does_not_read_is_told_and_what_it_cannot_do_refused(capsys: pytest.CaptureFixture[str]) -> None:
