@@ -277,3 +277,24 @@ def lay(
                 which[size] = i
                 size += 1
     return mass, m, U, across, which
+
+
+@compiled
+def runs(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each run of equal numbers in `which` [n] begins, and the number of the run of every entry [n]."""
+    begins, run = np.empty(which.size, np.int64), np.empty(which.size, np.int64)
+    count = 0
+    for i in range(which.size):
+        if i == 0 or which[i] != which[i - 1]:
+            begins[count] = i
+            count += 1
+        run[i] = count - 1
+    return begins[:count].copy(), run
+
+
+@compiled
+def spread(values: np.ndarray, run: np.ndarray, rows: np.ndarray) -> None:
+    """Write the columns `values` [runs, K] of the runs to `rows` [K, n]."""
+    for k in range(rows.shape[0]):
+        for i in range(run.size):
+            rows[k, i] = values[run[i], k]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from theory.saddle_point.gaussian import CUT
 from theory.saddle_point.kept import SAMPLES, Samples
 from theory.saddle_point.kept import Resolved as Rule
-from theory.synthesis._cloud import COARSE, FINE, lay
+from theory.synthesis._cloud import COARSE, FINE, lay, runs, spread
 from theory.synthesis._newton import unlogged
 from theory.synthesis.noise import Lengths, Noise, Points, Resolved, check_positive
 
@@ -155,21 +155,21 @@ class Law:
         if self.d == 2:
             np.negative(S_, out=v[2])
         if self.K:
-            v[1 + self.d :] = self._columns(points, which)
+            self._columns(points, which, v[1 + self.d :])
         if values.size > 1 or values[0] != 1.0 or np.ndim(noise.lengths):
             v /= length
         return mass, v, points, length
 
-    def _columns(self, points: Points, which: NDArray[np.int64]) -> Array:
-        """Columns [K, n]; where they depend on m alone they are evaluated once an outer node."""
+    def _columns(self, points: Points, which: NDArray[np.int64], rows: Array) -> None:
+        """Write the columns to rows [K, n]; where they depend on m alone they are evaluated once an outer node."""
         noise = self.noise
         assert noise is not None
         if getattr(noise, "margin_only", False) and self.d == 2 and np.ndim(noise.lengths) == 0:
-            first = np.flatnonzero(np.diff(which, prepend=-1))
+            first, run = runs(which)
             part = Points(points.m[first], points.U[first], points.length[first], points.number[first], points.given)
-            repeats = np.diff(first, append=which.size)
-            return np.repeat((noise.raw(part) @ self.columns.mixing).T, repeats, axis=1)
-        return (noise.raw(points) @ self.columns.mixing).T
+            spread(noise.raw(part) @ self.columns.mixing, run, rows)
+            return
+        rows[:] = (noise.raw(points) @ self.columns.mixing).T
 
 
 def _length_table(lengths: Any) -> tuple[Array, Array]:
