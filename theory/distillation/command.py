@@ -1,4 +1,4 @@
-"""`python -m theory synthesis curve | solve | predict | cells`: the theory of learnt sets from the command line."""
+"""`python -m theory synthesis curve | solve | predict | cells | slopes`: the theory of learnt sets."""
 
 from __future__ import annotations
 
@@ -211,11 +211,46 @@ class Cells:
         print(f"{self.out / 'cells.csv'}: means over {cells.SEEDS} distillations a cell")
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """Distil pairs at lambda +- 0.03 (resumed), predict them, print d error / d lambda and where it changes sign."""
+
+    out: Path = Path("output/synthesis")
+    """Folder of the record, which is resumed (the one of cells will do); gets slopes.csv and sign_changes.csv."""
+    seeds: int = 12
+    """Paired distillations an alpha."""
+    populations: int = 3
+    """Paired populations of the theory of descent, an alpha."""
+
+    def run(self) -> None:
+        """Distil and predict what is missing, print both tables."""
+        from theory.distillation import slopes
+
+        for name, least in (("seeds", 2), ("populations", 2)):
+            if not least <= getattr(self, name) <= MOST_POINTS:
+                raise ValueError(
+                    f"--{name} is {brief(getattr(self, name))}, must be at least {least}, for a standard error, and at "
+                    f"most {MOST_POINTS}"
+                )
+        refuse_folder(self.out)
+        rows, turns = slopes.run(self.out, self.seeds, self.populations, lambda label: reporting(True, label))
+        shown = [name for name in rows[0] if not name.endswith("_se") and name not in ("sets", "populations")]
+        _show([{name: _rounded(row[name]) for name in shown} for row in rows], False)
+        _show([{name: _rounded(value) for name, value in row.items()} for row in turns], False)
+        print(f"{self.out / 'slopes.csv'}: with standard errors; {self.out / 'sign_changes.csv'}: where slopes turn")
+
+
+def _rounded(value: Any) -> Any:
+    """Four digits after the point, for a table."""
+    return round(value, 4) if isinstance(value, float) else value
+
+
 Action = (
     Annotated[Curve, tyro.conf.subcommand("curve")]
     | Annotated[Solve, tyro.conf.subcommand("solve")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Cells, tyro.conf.subcommand("cells")]
+    | Annotated[Slopes, tyro.conf.subcommand("slopes")]
 )
 
 

@@ -17,10 +17,12 @@ as real samples), averages over points E, C(t, s) = E[h(t) h(s)], R(t, s) = E[dh
 the last sum being a point's own part of the gradient (and of the real one, which holds its start).  A population of
 effective points solves it forwards in time, each with its responses to the noise of every earlier step.
 
-The last stage is the saddle point at the population's margins U along the teacher with the Gram matrix of the moments
-{1, U, mean h}, which follows without a new average: a combination v_a = mean a z has, outside the probes,
+The last stage ("low") is the saddle point at the population's margins U along the teacher with the Gram matrix of the
+moments {1, U, mean h}, which follows without a new average: a combination v_a = mean a z has, outside the probes,
 
     v_a = zeta_a + sum_t W_a(t) q(t),   W_a(t) = E[da / d eta(t)] - r E[a h(t)],   cov(zeta_a, zeta) = E[a h] / alpha_c.
+
+The "full" one takes the probes' directions as further signal axes, and every h_k as a column instead of their mean.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from theory.perceptron.max_margin import NotSeparable
 from theory.solver import solve
 from theory.synthesis.laws import Atoms
 from theory.synthesis.noise import LowRank
+from theory.vocabulary import nearest
 
 Array = NDArray[np.float64]
 
@@ -74,6 +77,9 @@ class Prediction:
     populations: int
 
 
+STAGES = ("low", "full")
+
+
 def predict(
     settings: Distillation,
     population: int = 600,
@@ -81,6 +87,8 @@ def predict(
     seed: int = 0,
     *,
     overlap: float | None = None,
+    stage: str = "low",
+    one_order: bool = False,
     report: Report = lambda done, total: None,
 ) -> Prediction:
     """Predict the learnt set of `theory.distillation.learning.Distillation` from its settings alone, in D -> infinity.
@@ -94,10 +102,13 @@ def predict(
         populations: independent populations to average over.
         seed: of the populations.
         overlap: cosine of the probes with the teacher, in [0, 1]; by default as the settings train them.
+        stage: low or full, see above.
+        one_order: all populations meet the probes in the same order. By default each has its own, as each distillation
+            has: then the standard error holds both what a population leaves to chance and what the order does.
         report: called with (done, total) populations.
 
     Raises:
-        ValueError: a population too small for the steps.
+        ValueError: a population too small for the steps, a stage that there is not.
     """
     least = settings.steps + settings.probes + 2
     if population < least:
@@ -109,10 +120,14 @@ def predict(
     cos = probe_cosine(settings) if overlap is None else float(overlap)
     if not 0.0 <= cos <= 1.0:
         raise ValueError(f"overlap is {cos:g}, must lie in [0, 1]: the probes' cosine with the teacher")
+    if stage not in STAGES:
+        raise ValueError(f"stage is {stage!r}, must be one of {', '.join(STAGES)}{nearest(stage, STAGES)}")
+    common = np.random.default_rng([seed, populations, 1]).integers(settings.probes, size=settings.steps)
     found: list[dict[str, float]] = []
     status = PREDICTED
     for k in range(populations):
-        one = _population(settings, cos, population, np.random.default_rng([seed, k]))
+        rng = np.random.default_rng([seed, k])
+        one = _population(settings, cos, population, rng, stage, common if one_order else None)
         report(k + 1, populations)
         if isinstance(one, str):
             status = one
@@ -144,8 +159,15 @@ def real_averages(beta: float, cos: float) -> tuple[Array, float, float]:
     return np.array([wU @ (inner * U), wU @ (h @ (wS * S))]), float(wU @ (h**2 @ wS)), float(wU @ inner**2)
 
 
-def _population(settings: Distillation, cos: float, n: int, rng: np.random.Generator) -> dict[str, float] | str:
-    """One population: its numbers, or why there are none."""
+def _population(
+    settings: Distillation,
+    cos: float,
+    n: int,
+    rng: np.random.Generator,
+    stage: str,
+    order: NDArray[np.int64] | None,
+) -> dict[str, float] | str:
+    """One population: its numbers, or why there are none; it meets the probes in an order of its own unless given."""
     T, K, beta = settings.steps, settings.probes, settings.beta
     sin = math.sqrt(1.0 - cos * cos)
     # Half-normal margins by quantiles; other coordinates and noises uncorrelated in the population, as in the limit.
@@ -158,7 +180,7 @@ def _population(settings: Distillation, cos: float, n: int, rng: np.random.Gener
     signal, square, pair = real_averages(beta, cos)
     pairs = np.full((K, K), pair) + (square - pair) * np.eye(K)
     alpha, real = 0.5 * settings.alpha, 0.5 * settings.real
-    order = rng.integers(K, size=T)
+    order = rng.integers(K, size=T) if order is None else order
     done, P, h, h0, A, B, L, qq, losses = descend(
         p, np.ascontiguousarray(others[:, K:].T), order, alpha, real, beta, cos, sin, 2.0 * settings.rate,
         COSINE if settings.distance == "cosine" else SQUARED, settings.coefficient, signal, pairs,
@@ -166,9 +188,11 @@ def _population(settings: Distillation, cos: float, n: int, rng: np.random.Gener
     if done < T:
         return UNSTABLE
     last = losses[-max(1, T // 10) :]
-    columns, gram = _last_stage(settings, p, P, h, h0, A, B, L, qq, order, cos, sin)
+    full = stage == "full"
+    columns, gram = _last_stage(settings, p, P, h, h0, A, B, L, qq, order, cos, sin, full)
+    atoms = Atoms(p if full else p[:, 0])
     try:
-        error = solve(settings.alpha, keep=Atoms(p[:, 0]), noise=LowRank(columns, gram - np.eye(len(gram)))).test_error
+        error = solve(settings.alpha, keep=atoms, noise=LowRank(columns, gram - np.eye(len(gram)))).test_error
     except NotSeparable:
         return INSEPARABLE
     except NotConverged:
@@ -196,25 +220,29 @@ def _last_stage(  # noqa: PLR0913 - all of what a population has become
     order: NDArray[np.int64],
     cos: float,
     sin: float,
+    full: bool,
 ) -> tuple[Array, Array]:
-    """Columns [n, 3], orthonormal in the mean, and the Gram matrix [3, 3] of the noise that they combine."""
+    """Columns [n, K'], orthonormal in the mean, and the Gram matrix [K', K'] of the noise that they combine."""
     n, r = len(p), 2.0 * settings.rate
     alpha, real = 0.5 * settings.alpha, 0.5 * settings.real
     margins = cos * p[:, :1] + sin * p[:, 1:]
     weights = expit(-settings.beta * margins)
-    raw = np.column_stack([np.ones(n), p[:, 0], weights.mean(axis=1)])
-    slope = -settings.beta * weights * (1.0 - weights) / weights.shape[1]
+    probes = weights.shape[1]
+    # How {h_k} or their mean make the columns after {1, U}.
+    combine = np.eye(probes) if full else np.full((probes, 1), 1.0 / probes)
+    raw = np.column_stack([np.ones(n), p[:, 0], weights @ combine])
+    slope = -settings.beta * weights * (1.0 - weights)
     dU = P[:, 0, :].astype(float)
-    dh = cos * slope.sum(axis=1)[:, None] * dU
-    for k in range(weights.shape[1]):
-        dh += (sin * slope[:, k])[:, None] * P[:, 1 + k, :]
-    answers = np.stack([np.zeros(dU.shape[1]), dU.mean(axis=0), dh.mean(axis=0)])
+    dh = np.empty((probes, dU.shape[1]))
+    for k in range(probes):
+        dh[k] = slope[:, k] @ (cos * dU + sin * P[:, 1 + k, :]) / n
+    answers = np.vstack([np.zeros(dU.shape[1]), dU.mean(axis=0), combine.T @ dh])
     Ah, Ah0 = raw.T @ h.T / n, raw.T @ h0.T / n
     W = answers - r * Ah
     # zeta_a.q(t), from q = L u.
     overlap = (Ah * A / alpha - Ah0[:, order] * B / real) @ L.T
     class_gram = raw.T @ raw / n / alpha + overlap @ W.T + W @ overlap.T + W @ qq @ W.T
-    shared = raw.T @ p[:, 1:] / n
+    shared = np.zeros((raw.shape[1], 1)) if full else raw.T @ p[:, 1:] / n  # the probes' axes belong to the signal
     # Two classes with noise of their own and the same signal: M / N of the square of their mean.
     gram = 2.0 * alpha * (0.5 * class_gram + shared @ shared.T)
     triangle = np.linalg.cholesky(raw.T @ raw / n)
