@@ -1,4 +1,4 @@
-"""`python -m theory synthesis curve | solve | predict | cells | slopes`: the theory of learnt sets."""
+"""`python -m theory synthesis curve | solve | predict | cells | slopes | kick`: the theory of learnt sets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class Curve:
     beta: float = 2.0
     """Confidence of the probe in h = 1 / (1 + exp(beta m))."""
     alpha_min: float = 0.1
+    """Smallest alpha, points per dimension."""
     alpha_max: float = 10.0
+    """Largest alpha."""
     points: int = 13
     """Number of alphas, logarithmically spaced."""
     json: bool = False
@@ -140,13 +142,17 @@ class Predict:
     coefficient: tuple[float, ...] = (-0.03, 0.0, 0.03)
     """Coefficients lambda of the correction; paired."""
     steps: int = 300
+    """Updates of the points."""
     rate: float = 0.5
+    """Learning rate, in units of the number of points."""
     distance: str = "cosine"
     """cosine or squared."""
     probe_alpha: float = 1.0
     """Samples per dimension that the probes were trained on; 0: random directions."""
     probes: int = 20
+    """Probes in the ensemble, one drawn a step."""
     beta: float = 2.0
+    """Confidence of the probes."""
     real: float = 10.0
     """Real samples per dimension."""
     population: int = 600
@@ -154,6 +160,7 @@ class Predict:
     populations: int = 2
     """Independent populations to average over."""
     seed: int = 0
+    """Of the populations; the same for all coefficients, so they are paired."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -240,6 +247,40 @@ class Slopes:
         print(f"{self.out / 'slopes.csv'}: with standard errors; {self.out / 'sign_changes.csv'}: where slopes turn")
 
 
+@dataclass(frozen=True)
+class Kick:
+    """The correction alone, once, on sets learnt without it: what it does to margins and to the test error."""
+
+    alpha: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+    """Synthetic points per dimension."""
+    size: float = 1.0
+    """lambda times twice the rate times steps: how much of the pull."""
+    seeds: int = 5
+    """Distillations an alpha."""
+    json: bool = False
+    """Print JSON instead of a table."""
+    csv: Path | None = None
+    """Also write the numbers, with standard errors, to this file."""
+
+    def run(self) -> None:
+        """Distil, pull, print."""
+        from theory.distillation import mechanism
+
+        _refuse_none(self, "alpha")
+        if not math.isfinite(self.size):
+            raise ValueError(f"--size is {self.size:g}, must be finite")
+        if not 2 <= self.seeds <= MOST_POINTS:
+            raise ValueError(f"--seeds is {brief(self.seeds)}, must be at least 2 and at most {MOST_POINTS}")
+        if self.csv is not None:
+            refuse_file(self.csv, "--csv")
+        with reporting(None, f"{len(self.alpha) * self.seeds} sets") as report:
+            rows = mechanism.table(self.alpha, self.seeds, self.size, report)
+        if self.csv is not None:
+            write(self.csv, mechanism.as_csv(rows))
+        shown = [{name: _rounded(value) for name, value in row.items() if name[-3:] != "_se"} for row in rows]
+        _show(rows if self.json else shown, self.json)
+
+
 def _rounded(value: Any) -> Any:
     """Four digits after the point, for a table."""
     return round(value, 4) if isinstance(value, float) else value
@@ -251,6 +292,7 @@ Action = (
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Cells, tyro.conf.subcommand("cells")]
     | Annotated[Slopes, tyro.conf.subcommand("slopes")]
+    | Annotated[Kick, tyro.conf.subcommand("kick")]
 )
 
 

@@ -258,13 +258,17 @@ class Study:
     seeds: int = 3
     """Distillations a cell."""
     dimension: int = 200
+    """D."""
     steps: int = 300
+    """Updates of the points."""
     rate: float = 0.5
+    """Learning rate, in units of the number of points."""
     distance: str = "cosine"
     """cosine or squared."""
     probe_alpha: float = 1.0
     """Samples per dimension that the probes were trained on; 0: random directions."""
     beta: float = 2.0
+    """Confidence of the probes."""
     real: float = 10.0
     """Real samples per dimension."""
     out: Path = Path("output/distilled")

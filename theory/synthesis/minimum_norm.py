@@ -93,6 +93,74 @@ def _margins(U0: Array, x: Array, h0: Array, beta: float, nu: float, sigma: floa
     return np.asarray(U)
 
 
+class _Problem:
+    """The equations at one alpha; unknowns y = (nu, log sigma, log V, and log g for the cosine)."""
+
+    def __init__(self, alpha: float, real: float, beta: float, cosine: bool) -> None:
+        self.alpha, self.real, self.beta, self.cosine = alpha, real, beta, cosine
+        self.U0, self.x, self.mass = _grid()
+        self.h0 = expit(-beta * self.U0)
+        self.ac, self.ar, self.f = 0.5 * alpha, 0.5 * real, alpha / real
+        self.Xi = (1.0 - self.f) * float(self.mass @ self.h0**2) / self.ar
+        self.along = float(self.mass @ (self.h0 * self.U0))
+
+    def unpack(self, y: Array) -> tuple[float, float, float, float]:
+        """(nu, sigma, V, g)."""
+        sigma, V = (math.exp(min(max(value, -30.0), 30.0)) for value in y[1:3])
+        return float(y[0]), sigma, V, math.exp(min(max(y[3], -5.0), 5.0)) if self.cosine else 1.0
+
+    def state(self, y: Array) -> tuple[Array, Array, Array, float]:
+        """(U, h, ht, n)."""
+        nu, sigma, V, g = self.unpack(y)
+        U = _margins(self.U0, self.x, self.h0, self.beta, nu, sigma, V, g * self.f)
+        h = expit(-self.beta * U)
+        ht = h - g * self.f * self.h0
+        return U, h, ht, float(self.mass @ h**2 - self.mass @ (ht * self.x) / sigma)
+
+    def equations(self, y: Array) -> Array:
+        """What vanishes at the solution."""
+        nu, sigma, V, g = self.unpack(y)
+        U, h, ht, n = self.state(y)
+        out = [
+            float(self.mass @ (h * U)) / self.along - g,
+            sigma**2 * n**2 / (float(self.mass @ ht**2) / self.ac + g * g * self.Xi) - 1.0,
+            V * self.ac * n - 1.0,
+        ]
+        if self.cosine:
+            out.append(nu * self.along - g * self.Xi / n + self.f * V * float(self.mass @ (self.h0 * ht)))
+        return np.array(out)
+
+    def from_guess(self, y: Array) -> tuple[Array, float]:
+        """A root sought from y, and its largest residual."""
+        with np.errstate(all="ignore"):  # where a search strays; what it ends with is looked at
+            found = root(self.equations, y, method="hybr", options={"xtol": 1e-12})
+        size = float(np.abs(found.fun).max())
+        return np.asarray(found.x), size if math.isfinite(size) else math.inf
+
+
+def _root(problem: _Problem) -> tuple[Array, float]:
+    """The root from a few guesses; where they fail (few points, often), continued from more points."""
+    y = np.zeros(4 if problem.cosine else 3)
+    best, mismatch = y, math.inf
+    for guess in ((0.3, 0.5, 1.0), (0.0, 0.0, 0.5), (0.5, 1.0, 2.0), (1.0, 1.5, 3.0)):
+        y[:3] = guess[0], guess[1], guess[2] - math.log(problem.ac)
+        found, size = problem.from_guess(y.copy())
+        if size < mismatch:
+            best, mismatch = found, size
+        if mismatch < 1e-9:
+            return best, mismatch
+    more = 1.5 * problem.alpha
+    if more < 0.9 * problem.real:
+        start, reached = _root(_Problem(more, problem.real, problem.beta, problem.cosine))
+        if reached < 1e-9:
+            start = start.copy()
+            start[2] += math.log(1.5)
+            found, size = problem.from_guess(start)
+            if size < mismatch:
+                best, mismatch = found, size
+    return best, mismatch
+
+
 def minimum_norm(alpha: float, real: float = 10.0, beta: float = 2.0, distance: str = "squared") -> MinimumNorm:
     """Solve it for `alpha` points and `real` real samples per dimension.
 
@@ -109,55 +177,13 @@ def minimum_norm(alpha: float, real: float = 10.0, beta: float = 2.0, distance: 
         raise ValueError(f"beta is {beta:g}, must be positive and finite")
     if distance not in ("squared", "cosine"):
         raise ValueError(f"distance is {distance!r}, must be 'squared' or 'cosine'")
-    U0, x, mass = _grid()
-    h0 = expit(-beta * U0)
-    ac, ar, f = 0.5 * alpha, 0.5 * real, alpha / real
-    Xi = (1.0 - f) * float(mass @ h0**2) / ar
-    along = float(mass @ (h0 * U0))
-    cosine = distance == "cosine"
-
-    def unpack(y: Array) -> tuple[float, float, float, float]:
-        return (
-            float(y[0]),
-            math.exp(min(y[1], 50.0)),
-            math.exp(min(y[2], 50.0)),
-            math.exp(min(y[3], 5.0)) if cosine else 1.0,
-        )
-
-    def state(y: Array) -> tuple[Array, Array, Array, float]:
-        nu, sigma, V, g = unpack(y)
-        U = _margins(U0, x, h0, beta, nu, sigma, V, g * f)
-        h = expit(-beta * U)
-        ht = h - g * f * h0
-        return U, h, ht, float(mass @ h**2 - mass @ (ht * x) / sigma)
-
-    def equations(y: Array) -> Array:
-        nu, sigma, V, g = unpack(y)
-        U, h, ht, n = state(y)
-        out = [
-            float(mass @ (h * U)) / along - g,
-            sigma**2 * n**2 / (float(mass @ ht**2) / ac + g * g * Xi) - 1.0,
-            V * ac * n - 1.0,
-        ]
-        if cosine:
-            out.append(nu * along - g * Xi / n + f * V * float(mass @ (h0 * ht)))
-        return np.array(out)
-
-    y = np.zeros(4 if cosine else 3)
-    best, mismatch = y, math.inf
-    guesses = [(0.3, 0.5, 1.0), (0.0, 0.0, 0.5), (0.5, 1.0, 2.0), (1.0, 1.5, 3.0)]
-    for guess in guesses:
-        y[:3] = guess[0], guess[1], guess[2] - math.log(ac)
-        found = root(equations, y.copy(), method="hybr", options={"xtol": 1e-12})
-        size = float(np.abs(found.fun).max())
-        if size < mismatch:
-            best, mismatch = found.x, size
-        if mismatch < 1e-9:
-            break
+    problem = _Problem(alpha, real, beta, distance == "cosine")
+    best, mismatch = _root(problem)
     if not mismatch < _RESIDUAL:
         raise NotConverged(f"no minimum-norm set was found at alpha {alpha:g}, {distance}: residual {mismatch:.1e}")
-    _, sigma, V, g = unpack(best)
-    U, h, ht, n = state(best)
+    x, U0, mass, h0, Xi, ac, ar = (getattr(problem, n) for n in ("x", "U0", "mass", "h0", "Xi", "ac", "ar"))
+    _, sigma, V, g = problem.unpack(best)
+    U, h, ht, n = problem.state(best)
     X = x + (V * ht - sigma**2 * h) / sigma
     square = float(mass @ ht**2)
     xi = -g * Xi / (sigma * n)
