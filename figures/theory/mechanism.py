@@ -22,6 +22,7 @@ from theory.errors import NotConverged
 from theory.synthesis.minimum_norm import minimum_norm
 
 BETA = 2.0
+ARROW = {"arrowstyle": "-", "linewidth": 0.5}
 RATIOS = (0.3, 0.1, 0.03)  # c = s^2 / alpha: 1 / (real samples per dimension)
 MATCHED = (1.6, 0.8, 0.4, 0.2, 0.1, 0.05)
 DOTS = (0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
@@ -83,7 +84,7 @@ def floor(folder: Path, trials: int, matched: int, report: Report) -> list[Path]
             panel.set_xscale("log")
             panel.set_xlabel(r"points per dimension $\alpha$")
             panel.set_ylim(0.0, 0.5)
-            panel.legend(fontsize=6, loc="lower left")
+            panel.legend(fontsize=6, loc="lower left", ncols=2 if panel is left else 1)
         words = rf"dots: D = 200, {trials} trials, mean ± standard error; dotted: "
         words += r"the floor $\arctan(\sqrt{c}/E[\hat h U])/\pi$, c = 1 / real samples per dimension"
         drawing.text(0.995, -0.02, words, ha="right", va="top", fontsize=6)
@@ -118,8 +119,8 @@ def mechanism(folder: Path) -> list[Path]:
         law.axhline(0.0, color="0.6", linewidth=0.6)
         law.axvline(turn, color="0.6", linewidth=0.6, linestyle=":")
         law.annotate(f"U = {turn:.2f}", (turn, 0.18), xytext=(3, 0), textcoords="offset points", fontsize=6)
-        law.annotate("to the boundary", (0.05, -0.3), xytext=(10, -6), textcoords="offset points", fontsize=6)
-        law.annotate("outwards", (1.3, 0.12), fontsize=6)
+        law.annotate("to the\nboundary", (0.4, -0.12), xytext=(0.85, -0.28), fontsize=6, arrowprops=ARROW)
+        law.annotate("outwards", (1.5, 0.09), xytext=(1.7, 0.15), fontsize=6, arrowprops=ARROW)
         law.set_xlabel("margin along the teacher U")
         law.set_title("pull at a perfect probe")
         law.legend(fontsize=6, loc="lower right")
