@@ -8,9 +8,22 @@ import pytest
 from scipy.special import expit
 from scipy.stats import chi2
 
-from theory import CommonDirection, Independent, Lengths, LowRank, Matched, Samples, simulate, simulate_two_sizes, solve
+from theory import (
+    Atoms,
+    CommonDirection,
+    Independent,
+    Lengths,
+    LowRank,
+    Matched,
+    Samples,
+    simulate,
+    simulate_two_sizes,
+    solve,
+)
+from theory.perceptron.max_margin import max_margin
 from theory.simulation.drawing import correlated
 from theory.simulation.sampling import KeptSamples, draw_kept
+from theory.simulation.simulate import overlaps
 
 ALPHAS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 SHARED = [Matched(0.3), CommonDirection(1.0)]
@@ -125,34 +138,61 @@ def z_of(alpha, keep, degrees, noise, dimension, trials, seed):
     ],
 )
 def test_theory_by_monte_carlo(alpha, keep, degrees, noise):
-    assert abs(z_of(alpha, keep, degrees, noise, 80, 40, 1)) < 3.5
+    assert abs(z_of(alpha, keep, degrees, noise, 80, 40, 1)) < 3.0
+
+
+# The probe's few mistakes carry the whole cancelled combination: from D = 200 and 400 no limit can be extrapolated.
+RARE = (0.1, "easy", 20, 0.0)
 
 
 @pytest.mark.slow
 def test_theory_by_monte_carlo_in_all_cells():
-    """72 cells of the matched model, a few times 1 / D away from any limit; extrapolated from D = 200 and 400."""
+    """72 cells of the matched model, extrapolated from D = 200 and 400 (the one with rare mistakes: 1600 and 3200)."""
     z = {
         (alpha, keep, degrees, s): z_of(alpha, keep, degrees, Matched(s), 200, 120, 1)
         for alpha in ALPHAS for keep in ("easy", "hard") for degrees in (0, 20) for s in (0.0, 0.3, 1.0)
+        if (alpha, keep, degrees, s) != RARE
     }  # fmt: skip
-    # Here the probe's few mistakes carry the whole cancelled combination, and 1 / D extrapolation does not hold.
-    slow = z.pop((0.1, "easy", 20, 0.0))
-    assert abs(slow) < 5.0
-    assert max(map(abs, z.values())) < 3.5 and chi2.sf(sum(v * v for v in z.values()), len(z)) > 1e-3
+    z[RARE] = z_of(*RARE[:3], Matched(0.0), 1600, 100, 11)
+    assert max(map(abs, z.values())) < 3.0 and chi2.sf(sum(v * v for v in z.values()), len(z)) > 1e-2
+
+
+@pytest.mark.slow
+def test_a_cell_that_was_once_beyond_three_errors_is_unbiased():
+    """Hard, perfect probe, alpha 4, everything cancelled: 3.15 standard errors in 120 trials; four times as many."""
+    assert abs(z_of(4.0, "hard", 0, Matched(0.0), 200, 480, 11)) < 2.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.25, 1.0, 4.0])
 @pytest.mark.parametrize("noise", [SHARED, [Matched(1.0), CommonDirection(1.0)], TWO])
 def test_generalisations_by_monte_carlo(alpha, noise):
-    assert abs(z_of(alpha, "random", 0, noise, 200, 120, 5)) < 3.5
+    assert abs(z_of(alpha, "random", 0, noise, 200, 120, 5)) < 3.0
 
 
 @pytest.mark.slow
 def test_rare_mistakes_of_the_probe_make_the_limit_slow_but_not_wrong():
-    """Easy, 20 degrees, alpha 0.1, everything cancelled: far off at D = 200, close at D = 1600."""
+    """Easy, 20 degrees, alpha 0.1, everything cancelled: far off at D = 200, a sixth of that left at D = 1600."""
     theta, noise = math.radians(20.0), Matched(0.0)
     limit = solve(0.1, 0.5, "easy", theta, noise=noise).test_error
-    near, far = (simulate(0.1, 0.5, "easy", theta, D, 150, 3, noise=noise) for D in (200, 1600))
+    near, far = (simulate(0.1, 0.5, "easy", theta, D, 300, 3, noise=noise) for D in (200, 1600))
     assert near.test_error - limit > 6.0 * near.test_error_se
-    assert abs(far.test_error - limit) < 4.0 * far.test_error_se
+    assert abs(far.test_error - limit) < 0.25 * (near.test_error - limit)
+
+
+def test_where_the_limit_is_slow_the_theory_at_the_drawn_margins_is_right_at_once():
+    """The same cell, 20 points in 200 dimensions: set by set, at the margins that each set happens to have."""
+    theta, noise = math.radians(20.0), Matched(0.0)
+    off, errors = [], []
+    for seed in range(60):
+        kept = draw_kept(np.random.default_rng([7, seed]), 20, 200, 0.5, "easy", theta)
+        made = correlated(np.random.default_rng([8, seed]), kept, noise)
+        across = (made.J - math.cos(theta) * made.T) / math.sin(theta)
+        plane = made.y[:, None] * (made.X @ np.column_stack([made.T, across]))
+        h = expit(-2.0 * made.y * (made.X @ made.J))
+        column = h / math.sqrt(float(np.mean(h**2)))
+        theory = solve(20 / 198, keep=Atoms(plane), noise=LowRank(column, -1.0)).test_error
+        errors.append(overlaps(max_margin(made.X, made.y).w, made.T, made.J)[0])
+        off.append(errors[-1] - theory)
+    assert np.std(errors) > 0.03  # sets differ much
+    assert np.std(off) < 0.004 and abs(np.mean(off)) < 3.0 * np.std(off, ddof=1) / math.sqrt(60) + 1e-3

@@ -43,6 +43,15 @@ def test_the_floor_at_few_points_is_set_by_the_real_set():
     assert minimum_norm(0.25).test_error == pytest.approx(floor, abs=1e-3)
 
 
+def test_nearest_sets_are_followed_to_few_points():
+    """Where no guess leads to the root it is continued from more points; the error goes to the real set's floor."""
+    signal, square, _ = real_averages(2.0, 1.0)
+    floor = math.atan(math.sqrt(square / 30.0) / signal[0]) / math.pi
+    found = [minimum_norm(alpha, real=30.0) for alpha in (0.2, 0.1)]
+    assert all(one.mismatch < 1e-9 for one in found)
+    assert floor < found[1].test_error < found[0].test_error < floor + 0.02
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -103,6 +112,31 @@ def test_populations_are_paired_and_reproducible_and_agree():
     assert math.isnan(predict(settings, 200, 1).test_error_se)
 
 
+def test_the_last_stage_with_all_axes_agrees_with_the_low_one():
+    for distance in ("cosine", "squared"):
+        settings = Distillation(1.0, steps=30, probes=4, distance=distance)
+        low, full = (predict(settings, 400, 2, seed=3, stage=stage) for stage in ("low", "full"))
+        assert full.test_error == pytest.approx(low.test_error, rel=0.02) and full.test_error != low.test_error
+        assert full.teacher_margin == low.teacher_margin
+
+
+def test_without_a_step_both_last_stages_are_random_samples():
+    settings = Distillation(1.0, steps=0, probes=2)
+    low, full = (predict(settings, 3000, 1, stage=stage).test_error for stage in ("low", "full"))
+    assert full == pytest.approx(low, abs=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("alpha", "coefficient", "distance"),
+    [(0.5, 0.0, "cosine"), (1.0, 0.0, "cosine"), (2.0, 0.03, "cosine"), (1.0, 0.0, "squared")],
+)
+def test_populations_of_600_scatter_by_less_than_a_percent(alpha, coefficient, distance):
+    """At one order of the probes; what different orders add belongs to the descents themselves."""
+    found = predict(Distillation(alpha, coefficient, distance=distance), 600, 6, one_order=True)
+    assert found.test_error_se * math.sqrt(6) < 0.01 * found.test_error
+
+
 def test_chaotic_descent_gets_no_number():
     found = predict(Distillation(0.5, steps=100, probes=1), 300, 1, overlap=1.0)
     assert found.status == UNSTABLE and math.isnan(found.test_error) and math.isnan(found.loss)
@@ -121,6 +155,7 @@ def test_probe_overlaps():
         ({"populations": 0}, "populations 0"),
         ({"seed": -1}, "seed -1"),
         ({"overlap": 1.2}, "overlap is 1.2, must lie in"),
+        ({"stage": "ful"}, "stage is 'ful', must be one of low, full, did you mean 'full'"),
     ],
 )
 def test_bad_settings_get_one_sentence(arguments, sentence):
