@@ -119,7 +119,10 @@ def test_departure_reports_what_the_theory_takes():
         ({"labels": np.zeros(40)}, "labels must be -1 or \\+1"),
         ({"teacher": np.ones(89)}, "must have the points' dimension 90"),
         ({"probes": np.ones((2, 89))}, "must have the points' dimension 90"),
-        ({"points": np.full((40, 90), np.nan)}, "must be finite"),
+        ({"points": np.full((40, 90), np.nan)}, "the points must be finite"),
+        ({"probes": np.full((2, 90), np.nan)}, "the probes must be finite"),
+        ({"teacher": np.full(90, np.nan)}, "the teacher must be finite"),
+        ({"teacher": np.zeros(90)}, "the teacher is zero"),
     ],
 )
 def test_bad_points_get_one_sentence(change, sentence):

@@ -43,6 +43,7 @@ def test_the_floor_at_few_points_is_set_by_the_real_set():
     assert minimum_norm(0.25).test_error == pytest.approx(floor, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_nearest_sets_are_followed_to_few_points():
     """Where no guess leads to the root it is continued from more points; the error goes to the real set's floor."""
     signal, square, _ = real_averages(2.0, 1.0)

@@ -53,10 +53,13 @@ def masses(weights: Any, count: int) -> Array:
     values = np.ones(count) if weights is None else np.asarray(weights, dtype=float).ravel()
     if values.size != count:
         raise ValueError(f"{count} points with {values.size} weights: one weight a point")
-    if count < 2:
-        raise ValueError(f"there is {count} point, at least 2 are needed: a covariance of one point means nothing")
-    if not np.all(np.isfinite(values)) or np.any(values < 0.0) or not values.sum() > 0.0:
-        raise ValueError("weights must be finite, non-negative and not all zero")
+    if not np.all(np.isfinite(values)) or np.any(values < 0.0):
+        raise ValueError("weights must be finite and non-negative")
+    there = int(np.count_nonzero(values))
+    if there < 2:
+        found = f"is {there} point" if there == 1 else "are 0 points"
+        of_weight = "" if count == there else " of a weight above zero"
+        raise ValueError(f"there {found}{of_weight}, at least 2 are needed: a covariance of one point means nothing")
     return values / values.sum()
 
 

@@ -71,7 +71,8 @@ def moments(
     `axes` [k, D]: further signal axes, made orthonormal to the teacher.
 
     Raises:
-        ValueError: fewer than two points, shapes that do not fit, labels that are not -1 or +1.
+        ValueError: fewer than two points, shapes that do not fit, numbers that are not finite, a teacher that is zero,
+            labels that are not -1 or +1.
     """
     X, y, T = (np.asarray(a, dtype=float) for a in (points, labels, teacher))
     w = np.atleast_2d(np.asarray(probes, dtype=float))
@@ -80,10 +81,13 @@ def moments(
     M, D = X.shape
     if y.shape != (M,) or np.any(np.abs(y) != 1.0):
         raise ValueError(f"labels must be -1 or +1, one for each of the {M} points")
-    if T.shape != (D,) or w.shape[1] != D or not float(np.linalg.norm(T)) > 0.0:
+    if T.shape != (D,) or w.shape[1] != D:
         raise ValueError(f"teacher {list(T.shape)} and probes {list(w.shape)} must have the points' dimension {D}")
-    if not np.all(np.isfinite(X)):
-        raise ValueError("the points must be finite")
+    for name, values in (("points", X), ("teacher", T), ("probes", w)):
+        if not np.all(np.isfinite(values)):
+            raise ValueError(f"the {name} must be finite")
+    if not np.any(T):
+        raise ValueError("the teacher is zero: it must be a direction")
     wanted = T[None] if axes is None else np.vstack([T[None], np.atleast_2d(np.asarray(axes, dtype=float))])
     basis, triangle = np.linalg.qr(wanted.T)
     basis = basis * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)

@@ -228,10 +228,11 @@ class LowRank:
     def __post_init__(self) -> None:
         Q = self._matrix()
         K = self._count()
-        if Q.shape != (K, K) or not np.all(np.isfinite(Q)) or not np.allclose(Q, Q.T, rtol=1e-10, atol=1e-12):
-            raise ValueError(
-                f"Q has shape {list(np.shape(self.Q))}, must be finite, symmetric and [{K}, {K}]: a row a column"
-            )
+        if Q.shape != (K, K):
+            raise ValueError(f"Q has shape {list(np.shape(self.Q))}, must be symmetric and [{K}, {K}]: a row a column")
+        if not np.all(np.isfinite(Q)) or not np.allclose(Q, Q.T, rtol=1e-10, atol=1e-12):
+            fault = "symmetric" if np.all(np.isfinite(Q)) else "finite"
+            raise ValueError(f"Q is not {fault}: it must be finite and symmetric, [{K}, {K}]")
         if not self._functions() and not np.all(np.isfinite(np.asarray(self.columns, dtype=float))):
             raise ValueError("the columns must hold finite numbers")
         check_lengths(self.lengths)
