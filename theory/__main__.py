@@ -49,8 +49,13 @@ class Selection:
     fraction: Annotated[OptionalNumber, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 1)")] = None
     """Kept fraction of the pool, in (0, 1]; for hard and easy."""
     theta_deg: float = 0.0
+<<<<<<< HEAD
     """Angle between probe and teacher in degrees, 0 to 90."""
     margin: Annotated[OptionalName, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: unsigned)")] = None
+=======
+    """Angle between probe and teacher in degrees, 0 to 90; random samples feel it in rho alone."""
+    margin: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: unsigned)")] = None
+>>>>>>> 4dd9c3f (Every flag of the theory's commands has a word of help)
     """unsigned: ranked by |z| (published convention); signed: by y z, the probe's mistakes first."""
     window: OptionalPair = None
     """With --keep window: keep margins between these two values."""
@@ -150,7 +155,9 @@ class Curve:
     keep: tuple[str, ...] = ("hard", "easy", "random")
     """Strategies to compare."""
     alpha_min: float = 0.1
+    """Smallest alpha, kept samples per dimension."""
     alpha_max: float = 100.0
+    """Largest alpha."""
     points: int = 25
     """Number of alphas, logarithmically spaced."""
     json: bool = False
@@ -214,8 +221,11 @@ class Simulate:
     keep: str = "hard"
     """hard, easy, random, window or tilt."""
     dimension: int = 200
+    """D."""
     trials: int = 100
+    """Independent sets, each with a student of its own."""
     seed: int = 0
+    """Of all draws."""
     workers: int | None = None
     """Threads; one a processor by default. The numbers do not depend on it."""
     json: bool = False
@@ -267,7 +277,9 @@ class Crossover:
 
     selection: tyro.conf.OmitArgPrefixes[Selection]
     first: str = "hard"
+    """hard, easy, random, window or tilt."""
     second: str = "easy"
+    """The strategy it is compared with."""
     json: bool = False
     """Print JSON instead of a table."""
 
