@@ -144,6 +144,21 @@ def test_chaotic_descent_gets_no_number():
     assert predict(Distillation(0.5, steps=100, probes=1, distance="squared"), 300, 1, overlap=1.0).status == PREDICTED
 
 
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_every_chaotic_descent_gets_no_number(alpha):
+    for seed in range(2):
+        found = predict(Distillation(alpha, steps=100, probes=1), 300, 1, seed=seed, overlap=1.0)
+        assert found.status == UNSTABLE and math.isnan(found.test_error)
+
+
+@pytest.mark.slow
+def test_points_that_run_away_are_no_chaos():
+    """Alpha 0.1: responses grow step by step, and populations of 600 and 1200 agree."""
+    found = [predict(Distillation(0.1, 0.03), n, 2) for n in (600, 1200)]
+    assert all(one.status == PREDICTED for one in found)
+    assert found[1].test_error == pytest.approx(found[0].test_error, rel=0.05)
+
+
 def test_probe_overlaps():
     assert probe_cosine(Distillation(probe_alpha=0.0)) == 0.0
     assert probe_cosine(Distillation(probe_alpha=1.0)) == pytest.approx(0.6713576482)
