@@ -35,6 +35,7 @@ CYCLE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
+
 def look_of(index: int) -> tuple[str, str]:
     """(colour, marker) of a line by its number: 36 pairs, the first six of which differ in both."""
     return CYCLE[index % len(CYCLE)], MARKERS[(index + index // len(CYCLE)) % len(MARKERS)]

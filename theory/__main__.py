@@ -49,13 +49,8 @@ class Selection:
     fraction: Annotated[OptionalNumber, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: 1)")] = None
     """Kept fraction of the pool, in (0, 1]; for hard and easy."""
     theta_deg: float = 0.0
-<<<<<<< HEAD
-    """Angle between probe and teacher in degrees, 0 to 90."""
-    margin: Annotated[OptionalName, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: unsigned)")] = None
-=======
     """Angle between probe and teacher in degrees, 0 to 90; random samples feel it in rho alone."""
-    margin: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: unsigned)")] = None
->>>>>>> 4dd9c3f (Every flag of the theory's commands has a word of help)
+    margin: Annotated[OptionalName, tyro.conf.arg(metavar="STR", help_behavior_hint="(default: unsigned)")] = None
     """unsigned: ranked by |z| (published convention); signed: by y z, the probe's mistakes first."""
     window: OptionalPair = None
     """With --keep window: keep margins between these two values."""

@@ -145,7 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def body() -> None:
         kind = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="roots")]
         show(
-            read_arguments(lambda: tyro.cli(kind, prog="python -m figures.tables", description=__doc__, args=arguments))
+            read_arguments(
+                lambda: tyro.cli(kind, prog="python -m figures.tables", description=__doc__, args=arguments)
+            )
         )
 
     return command(body)

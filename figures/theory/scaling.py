@@ -182,7 +182,9 @@ def _drawn(
     ]
 
 
-def _crossing(axes: Axes, title: str, source: str, one: ScalingCurve, two: ScalingCurve, seed: int) -> list[str]:
+def _crossing(
+    axes: Axes, title: str, source: str, one: ScalingCurve, two: ScalingCurve, seed: int
+) -> list[str]:
     """Marks where two curves cross, and says so; nothing where they do not, or overlap in fewer than two sizes."""
     try:
         found: Crossing = crossover(one, two, resamples=RESAMPLES, seed=seed)

@@ -45,7 +45,9 @@ def _digest(settings: dict[str, Any]) -> str:
     return source_digest(json.dumps(settings, sort_keys=True).encode())
 
 
-def _simulated(strategy: Strategy, alphas: NDArray[np.float64], dimension: int, effort: Effort, cache: Path) -> Arrays:
+def _simulated(
+    strategy: Strategy, alphas: NDArray[np.float64], dimension: int, effort: Effort, cache: Path
+) -> Arrays:
     """Means and standard errors at ``alphas``: from the cache, or simulated and put there."""
     settings = asdict(strategy) | {
         "alphas": [float(a) for a in alphas],

@@ -112,7 +112,9 @@ def test_weight_zero_is_bit_identical():
 def test_finite_differences(what):
     problem = Problem("logits", smooth=True)
     values = {"images": problem.images, "rate": problem.rate, "labels": problem.labels}
-    direction = torch.randn(values[what].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    direction = torch.randn(
+        values[what].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     h = 1e-5
 
     def at(sign):

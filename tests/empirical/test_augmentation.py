@@ -149,7 +149,9 @@ def test_one_call_for_all_classes_equals_a_loop_over_classes():
     images = pictures(12, 3, 2, 8, 8)
     for group in range(12):
         alone = Draw(drawn.operations[group : group + 1], drawn.parameters[group : group + 1])
-        torch.testing.assert_close(apply(drawn, images)[group], apply(alone, images[group]), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            apply(drawn, images)[group], apply(alone, images[group]), rtol=0, atol=1e-12
+        )
 
 
 def test_network_training_draws_one_operation_a_batch_with_parameters_of_each_image():
@@ -214,7 +216,9 @@ class TestCondensation:
         for image, result, (dy, dx) in zip(images, out, [(-4, 3), (2, 0)], strict=True):
             padded = mean.expand(3, 36, 36).clone()
             padded[:, 4:32, 4:32] = image
-            torch.testing.assert_close(result, padded[:, 4 + dy : 32 + dy, 4 + dx : 32 + dx], rtol=0, atol=1e-12)
+            torch.testing.assert_close(
+                result, padded[:, 4 + dy : 32 + dy, 4 + dx : 32 + dx], rtol=0, atol=1e-12
+            )
 
     def test_scale_shrinks_onto_zero_and_enlarges_about_the_centre(self):
         images = torch.ones(2, 1, 20, 20, dtype=torch.float64)

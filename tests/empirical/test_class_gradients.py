@@ -59,7 +59,9 @@ def test_strategies_equal_the_loop(name, variant, strategy):
 @pytest.mark.parametrize("norm", ["instance", "layer", "group", "batch"])
 def test_the_image_gradient_is_that_of_finite_differences(strategy, norm):
     # Swish: no kinks for the differences to cross.
-    network, synthetic, real, labels = problem(shape=(1, 4, 4), width=4, depth=1, norm=norm, activation="swish")
+    network, synthetic, real, labels = problem(
+        shape=(1, 4, 4), width=4, depth=1, norm=norm, activation="swish"
+    )
     freeze_norms(network, real.flatten(0, 1))
     target = class_gradients(network, real, labels, False)
 
@@ -191,7 +193,9 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch, strategy):
     monkeypatch.setattr(module, "weighted_loss", watched)
     network, _, real, labels = problem(width=8)
     for _ in range(2):  # the call that finds no compiler, and one that knows
-        found = class_gradients(network, real, labels, False, execution=Execution("loop", compiled=True, workers=2))
+        found = class_gradients(
+            network, real, labels, False, execution=Execution("loop", compiled=True, workers=2)
+        )
         same(found, class_gradients(network, real, labels, False))
 
 
@@ -220,9 +224,13 @@ def test_batch_norm_is_set_by_one_pass_and_then_frozen():
     after = [m.running_mean.clone() for m in norms]
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(m.training for m in norms)
-    loop, vmap = (class_gradients(network, synthetic, labels, True, execution=Execution(s)) for s in ("loop", "vmap"))
+    loop, vmap = (
+        class_gradients(network, synthetic, labels, True, execution=Execution(s)) for s in ("loop", "vmap")
+    )
     same(vmap, loop)
-    assert all(torch.equal(m.running_mean, a) for m, a in zip(norms, after, strict=True)), "a matching pass moved them"
+    assert all(torch.equal(m.running_mean, a) for m, a in zip(norms, after, strict=True)), (
+        "a matching pass moved them"
+    )
 
 
 def test_refusals():

@@ -13,7 +13,10 @@ SHAPES = [(4, 3, 2, 2), (4,), (5, 16), (5,)]
 def leaves(classes=None, samples=None, seed=0):
     generator = torch.Generator().manual_seed(seed)
     lead = tuple(n for n in (classes, samples) if n is not None)
-    return [torch.randn(*lead, *shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in SHAPES]
+    return [
+        torch.randn(*lead, *shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for shape in SHAPES
+    ]
 
 
 def vector(gradients):
@@ -49,7 +52,9 @@ def test_settings_change_what_they_name():
     norms = [g.norm().item() for g in gradients]
     total = math.sqrt(sum(n * n for n in norms))
     assert SampleDifficultyCorrection(1, power=2)(gradients).item() == pytest.approx(total**2)
-    assert SampleDifficultyCorrection(1, parameters="sum_of_layers")(gradients).item() == pytest.approx(sum(norms))
+    assert SampleDifficultyCorrection(1, parameters="sum_of_layers")(gradients).item() == pytest.approx(
+        sum(norms)
+    )
     weights = SampleDifficultyCorrection(1, parameters="weights_only")(gradients)
     assert weights.item() == pytest.approx(math.hypot(norms[0], norms[2]))
 
@@ -122,7 +127,9 @@ def test_forgotten_graph_is_an_error():
 
 def test_geometric_schedule_is_straight_in_the_logarithm_and_then_constant():
     asdc = AdaptiveSampleDifficultyCorrection(0.002, 0.008, steps=10_000)
-    assert [asdc.coefficient_at(t) for t in (0, 5000, 10_000, 20_000)] == pytest.approx([0.002, 0.004, 0.008, 0.008])
+    assert [asdc.coefficient_at(t) for t in (0, 5000, 10_000, 20_000)] == pytest.approx(
+        [0.002, 0.004, 0.008, 0.008]
+    )
     gradients = leaves()
     assert asdc(gradients, 5000).item() == pytest.approx(0.004 * vector(gradients).norm().item())
 

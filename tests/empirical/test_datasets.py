@@ -196,7 +196,9 @@ def test_one_flipped_byte_is_noticed(tmp_path: Path) -> None:
 
 def test_listed_checksum_is_compared(tmp_path: Path) -> None:
     write_pair(tmp_path / "mine")
-    sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(tmp_path.glob("*.npz"))]
+    sums = [
+        f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(tmp_path.glob("*.npz"))
+    ]
     (tmp_path / "SHA256SUMS").write_text("".join(sums))
     load(str(tmp_path / "mine"))
     write_pair(tmp_path / "mine", each=5)

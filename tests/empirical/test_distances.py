@@ -37,7 +37,9 @@ def test_a_class_axis_is_a_loop_over_classes(name):
     each = distance(a, b, leading=1)
     assert torch.equal(each, distance(Gradients(a, 1), b))
     for c in range(3):
-        torch.testing.assert_close(each[c], distance([g[c] for g in a], [g[c] for g in b]), rtol=1e-13, atol=0)
+        torch.testing.assert_close(
+            each[c], distance([g[c] for g in a], [g[c] for g in b]), rtol=1e-13, atol=0
+        )
 
 
 @pytest.mark.parametrize("name", DISTANCES)

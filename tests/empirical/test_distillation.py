@@ -81,9 +81,9 @@ def test_it_is_sgd_with_momentum_for_exactly_the_steps_of_the_method(tmp_path):
     optimiser = torch.optim.SGD([image], 0.1, momentum=0.5)
     other, generator = Quadratic(), torch.Generator().manual_seed(0)
     for step in range(5):
-        image.grad = other.step(SyntheticSet(image.detach(), torch.tensor([0, 1]), 2), generator, step).gradients[
-            "images"
-        ]
+        image.grad = other.step(
+            SyntheticSet(image.detach(), torch.tensor([0, 1]), 2), generator, step
+        ).gradients["images"]
         optimiser.step()
     torch.testing.assert_close(made.images, image.detach())
     assert [row["step"] for row in rows(tmp_path)] == [0, 1, 2, 3, 4]

@@ -128,7 +128,9 @@ def test_a_diverged_cell_is_not_a_measured_one(tmp_path: Path, monkeypatch: pyte
     assert not (cell / "summary.json").exists()
 
 
-def test_a_judged_set_says_that_it_diverged(tmp_path: Path, experts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_judged_set_says_that_it_diverged(
+    tmp_path: Path, experts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run.main([*arguments("dsa", tmp_path / "run", experts), "--learning-rate", "1e38"]) == 4
     assert run.main(arguments("dsa", tmp_path / "good", experts)) == 0
     capsys.readouterr()

@@ -48,7 +48,9 @@ def test_gsam_by_hand():
 
 def test_gsam_limits_and_stacks():
     gen = torch.Generator().manual_seed(0)
-    g, a, w = ([torch.randn(3, 4, 2, generator=gen), torch.randn(3, 5, generator=gen)] for _ in range(3))
+    g, a, w = (
+        [torch.randn(3, 4, 2, generator=gen), torch.randn(3, 5, generator=gen)] for _ in range(3)
+    )
     perp = orthogonal_part(g, a, 1)
     dot = sum((p * q).flatten(1).sum(1) for p, q in zip(perp, a, strict=True))
     assert dot.abs().max() < 1e-5
@@ -148,9 +150,8 @@ def test_published_rows_and_resolution():
     for method in names("trajectory"):
         done = resolve(with_preset(Settings(method=method, sdc="published"), None), load("digits"))
         assert done.trajectory.lr_teacher and done.sdc == 0.002
-        assert None not in [
-            v for k, v in vars(done.trajectory).items() if k not in ("syn_lr_min", "experts", "make_experts")
-        ]
+        assert None not in [v for k, v in vars(done.trajectory).items()
+                            if k not in ("syn_lr_min", "experts", "make_experts")]
         assert identity(done)["trajectory syn_steps"] == 10
     with pytest.raises(ValueError, match="need experts of"):
         spoilt = replace(Settings().trajectory, max_start_epoch=9)
@@ -178,7 +179,9 @@ class Scripted:
 
 
 def run_scripted(found, folder, **options):
-    start = SyntheticSet(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), 2, learning_rate=torch.tensor(0.1))
+    start = SyntheticSet(
+        torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), 2, learning_rate=torch.tensor(0.1)
+    )
     steps = {"images": Step(1.0, 0.5, average=0.5), "learning_rate": Step(1.0, 0.0, above=0.0, **options)}
     task = Distillation(
         method=Scripted(found), start=start, generator=torch.Generator(), steps=steps, folder=folder, identity={},

@@ -18,17 +18,7 @@ from shared.records.records import read
 NETWORK = ["--width", "4", "--depth", "2"]
 SMALL = [*NETWORK, "--count", "2", "--epochs", "2", "--device", "cpu", "--quiet"]
 RUN = [
-    *NETWORK,
-    "--device",
-    "cpu",
-    "--quiet",
-    "--no-compare",
-    "--iterations",
-    "2",
-    "--eval-it",
-    "2",
-    "--syn-steps",
-    "2",
+    *NETWORK, "--device", "cpu", "--quiet", "--no-compare", "--iterations", "2", "--eval-it", "2", "--syn-steps", "2",
     *("--expert-count", "2", "--max-start-epoch", "1", "--eval-epochs", "1", "--eval-networks", "1"),
     *("--probe-every", "0", "--make-experts", "False"),
 ]

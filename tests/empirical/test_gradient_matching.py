@@ -54,7 +54,9 @@ def test_other_images_per_class_need_both_numbers_and_hear_the_nearest():
         loop_lengths(False, 1, 0, 0)
 
 
-@pytest.mark.parametrize(("at", "contrastive"), [((249, 9), False), ((250, 0), True), ((0, 10), True), ((0, 0), False)])
+@pytest.mark.parametrize(
+    ("at", "contrastive"), [((249, 9), False), ((250, 0), True), ((0, 10), True), ((0, 0), False)]
+)
 def test_warm_up(at, contrastive):
     assert WarmUp().contrastive(*at) is contrastive
     network, images, real = small_problem()
@@ -103,7 +105,9 @@ def test_the_methods_are_these_settings():
 def test_single_samples_leave_the_distance_alone(contrastive):
     network, images, real = small_problem()
     plain, single = (
-        GradientMatchingLoss(contrastive, warm_up=WarmUp(0, 0), single_samples=s)(images, network, real, rng(), 0)
+        GradientMatchingLoss(contrastive, warm_up=WarmUp(0, 0), single_samples=s)(
+            images, network, real, rng(), 0
+        )
         for s in (False, True)
     )
     torch.testing.assert_close(single.loss, plain.loss)

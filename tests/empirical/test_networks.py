@@ -30,7 +30,9 @@ def test_depth_four_with_200_classes():
 
 
 def test_one_channel_pads_by_three_whatever_the_size():
-    assert networks.build("convnet", (1, 16, 16)).classifier.in_features == 128 * 2 * 2  # 16 -> 20 -> 10 -> 5 -> 2
+    assert (
+        networks.build("convnet", (1, 16, 16)).classifier.in_features == 128 * 2 * 2
+    )  # 16 -> 20 -> 10 -> 5 -> 2
     assert networks.build("convnet", (3, 28, 28)).classifier.in_features == 128 * 3 * 3  # 28 -> 14 -> 7 -> 3
 
 
@@ -105,7 +107,8 @@ def test_initialisation_follows_the_framework_law(name):
 def test_initialisation_leaves_the_global_generator_alone_and_repeats():
     before = torch.random.get_rng_state()
     one, two, other = (
-        networks.build("convnet", (1, 28, 28), generator=torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+        networks.build("convnet", (1, 28, 28), generator=torch.Generator().manual_seed(seed))
+        for seed in (3, 3, 4)
     )
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
@@ -114,8 +117,12 @@ def test_initialisation_leaves_the_global_generator_alone_and_repeats():
 
 def test_the_same_seed_is_the_same_network_in_float64():
     single = networks.build("convnet", (1, 8, 8))
-    double = networks.initialise(networks.build("convnet", (1, 8, 8)).double(), torch.Generator().manual_seed(0))
-    assert all(torch.equal(a, b.float()) for a, b in zip(single.parameters(), double.parameters(), strict=True))
+    double = networks.initialise(
+        networks.build("convnet", (1, 8, 8)).double(), torch.Generator().manual_seed(0)
+    )
+    assert all(
+        torch.equal(a, b.float()) for a, b in zip(single.parameters(), double.parameters(), strict=True)
+    )
 
 
 def test_many_networks_are_the_single_ones_stacked():

@@ -122,7 +122,9 @@ def test_one_that_diverges_leaves_the_others_alone(digits: Dataset, tmp_path: Pa
         torch.testing.assert_close(alone.images, outcome.images, rtol=1e-3, atol=1e-4)
 
 
-def test_real_gradients_are_computed_once(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_gradients_are_computed_once(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = {"real": 0}
     plain = methods.class_gradients
 

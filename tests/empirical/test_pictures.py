@@ -94,7 +94,9 @@ def test_numbers_are_in_numerical_order_and_words_in_alphabetical(tmp_path: Path
         (("RGB", "L"), 3),
     ],
 )
-def test_grey_stays_grey_unless_one_picture_has_colour(tmp_path: Path, modes: tuple[str, str], channels: int) -> None:
+def test_grey_stays_grey_unless_one_picture_has_colour(
+    tmp_path: Path, modes: tuple[str, str], channels: int
+) -> None:
     for split, mode in zip(("train", "test"), modes, strict=True):
         tree(tmp_path / "mine" / split, mode=mode)
     data = load(str(tmp_path / "mine"))

@@ -183,7 +183,9 @@ def test_an_operation_on_whole_images_sees_them_and_must_keep_their_shape() -> N
 def test_a_row_with_files_takes_its_constants_and_says_what_is_missing(tmp_path: Path) -> None:
     constants = Normalisation((0.3,), (0.2,))
     sources = (NpzPair("my_set"),)
-    add_dataset(DatasetSpec("my-set", sources=sources, flip=True, normalisation=constants, class_names=("a", "b", "c")))
+    add_dataset(
+        DatasetSpec("my-set", sources=sources, flip=True, normalisation=constants, class_names=("a", "b", "c"))
+    )
     with pytest.raises(MissingData, match=r"my_set_train\.npz, my_set_test\.npz"):
         load("myset", data_root=tmp_path)
     images, labels = arrays()

@@ -89,7 +89,10 @@ def test_every_method_runs(tmp_path, method):
 
 @pytest.mark.parametrize("method", ["random", "herding", "forgetting", "whole"])
 def test_coresets_are_methods_of_the_same_command(tmp_path, method):
-    assert go("--method", method, "--out", tmp_path / "r", "--feature-epochs", "1", "--forgetting-epochs", "2") == 0
+    assert (
+        go("--method", method, "--out", tmp_path / "r", "--feature-epochs", "1", "--forgetting-epochs", "2")
+        == 0
+    )
     assert method in read(tmp_path / "r").summary["results"]
 
 

@@ -57,7 +57,9 @@ def test_runs_and_resumes_bit_for_bit(place, method, monkeypatch, capsys):
     assert torch.equal(first.images, second.images) and torch.equal(first.labels, second.labels)
     assert torch.equal(first.learning_rate, second.learning_rate)
     assert first.label_kind == ("logits" if method == "datm" else "hard")
-    one, two = ([row["matching_loss"] for row in read(f).metrics() if "matching_loss" in row] for f in (whole, cut))
+    one, two = (
+        [row["matching_loss"] for row in read(f).metrics() if "matching_loss" in row] for f in (whole, cut)
+    )
     assert one == two and len(one) == 6
 
 

@@ -136,7 +136,9 @@ def test_gradient_norms_equal_one_gradient_a_sample(model: nn.Module) -> None:
 def test_chunks_of_any_budget_give_the_same(model: nn.Module) -> None:
     images, labels = batch()
     whole = difficulty.gradient_norms(model, images, labels)
-    torch.testing.assert_close(difficulty.gradient_norms(model, images, labels, memory=1), whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        difficulty.gradient_norms(model, images, labels, memory=1), whole, rtol=1e-12, atol=0
+    )
 
 
 def test_slow_way_equals_fast_way() -> None:
