@@ -221,7 +221,8 @@ def test_what_slurm_refuses_is_one_sentence(
 
 
 def test_a_gpu_that_cannot_be_used_is_a_failure_at_once(slurm: Any, tmp_path: Path) -> None:
-    assert main([*TINY, *ONE, "--launcher", "slurm", "--device", "cuda", "--out", str(tmp_path), "--wait"]) == 4
+    asked = [*TINY, *ONE, "--launcher", "slurm", "--slurm-memory", "2", "--device", "cuda"]
+    assert main([*asked, "--out", str(tmp_path), "--wait"]) == 4
     (state,) = states(tmp_path, *ONE).values()
     assert state.name == "failed" and "none can be used on" in state.reason, state
 
@@ -237,7 +238,8 @@ def test_experts_are_a_job_of_their_own_that_the_cells_wait_for(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.chdir(tmp_path)
-    assert sweep(tmp_path / "out", *EXPERTS, "--cells-per-gpu", "2") == 5
+    two = ["--cells-per-gpu", "2", "--slurm-memory", "4"]  # two processes of one job
+    assert sweep(tmp_path / "out", *EXPERTS, *two) == 5
     assert [one.plan["kind"] for one in submissions(tmp_path / "out")] == ["experts", "cells"]
     found = states(tmp_path / "out", *EXPERTS).values()
     assert {s.name for s in found} == {"queued"} and all("Dependency" in s.where for s in found), found
