@@ -101,7 +101,8 @@ def queue() -> Mapping[Task, Live] | None:
     for line in done.stdout.splitlines():
         name, job, index, state, node, reason = line.split("|", 5)
         if index.isdigit() and state not in ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY"):
-            found[name, int(index)] = Live(f"{job}_{index}", state, node, reason)
+            why = "waiting" if reason == "None" else reason  # Slurm has not looked at it yet
+            found[name, int(index)] = Live(f"{job}_{index}", state, node, why)
     return found
 
 

@@ -241,8 +241,8 @@ def test_experts_are_a_job_of_their_own_that_the_cells_wait_for(
     two = ["--cells-per-gpu", "2", "--slurm-memory", "4"]  # two processes of one job
     assert sweep(tmp_path / "out", *EXPERTS, *two) == 5
     assert [one.plan["kind"] for one in submissions(tmp_path / "out")] == ["experts", "cells"]
-    found = states(tmp_path / "out", *EXPERTS).values()
-    assert {s.name for s in found} == {"queued"} and all("Dependency" in s.where for s in found), found
+    found = until(tmp_path / "out", EXPERTS, lambda own: all("Dependency" in state.where for state in own))
+    assert {state.name for state in found} == {"queued"}, found
     until(tmp_path / "out", EXPERTS, settled)
     end_like(tmp_path / "out", EXPERTS, local(*EXPERTS))
 
