@@ -1,7 +1,9 @@
 """``python -m figures compare``: page, JSON and figures from a CSV and from the published table; bad input."""
 
 import base64
+import csv
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from figures.__main__ import main
 from figures.compare.compare import Compare, labelled, read
 from figures.compare.page import Bullets, Heading, Paragraph, Table, to_html, to_markdown
 from figures.compare.predicted import predict
+from figures.compare.readings import synthesis_reading
 from shared.comparison.alpha_map import AlphaMap
 from shared.comparison.grid import BadGrid, Measurement, grids, read_csv, write_csv
 
@@ -151,3 +154,27 @@ def test_a_label_keeps_a_path_with_a_tilde(tmp_path, monkeypatch, capsys):
     assert labelled(Path("wide=~/runs")) == ("wide", tmp_path / "runs")
     assert main(["compare", "wide=", "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith("error: the path of wide is empty")
+
+
+def test_the_synthesis_reading_is_the_recorded_prediction_of_the_slopes():
+    root = Path(__file__).parents[2]
+    rows = list(csv.DictReader((root / "docs/results/synthesis_slopes.csv").read_text().splitlines()))
+    solved = [r for r in rows if r["distance"] == "cosine" and r["dynamics"]]
+    expected = sorted(
+        ("trained probes" if float(r["probe_alpha"]) > 0 else "random probes", float(r["alpha"]), float(r["dynamics"]),
+         float(r["dynamics_se"])) for r in solved
+    )  # fmt: skip
+    text = (root / "figures/compare/synthesis_slopes.csv").read_text()
+    found = csv.DictReader(text.splitlines())
+    assert sorted((r["probes"], float(r["alpha"]), float(r["slope"]), float(r["se"])) for r in found) == expected
+
+
+def test_where_the_probes_are_unlike_those_that_were_solved_there_is_no_synthesis_reading():
+    data = next(iter(grids([Measurement("dsa", "d", 10, i, c, s, "n", {"accuracy": 0.5}, "gradient")
+                            for i in (1, 2) for c in (0.0, 1.0) for s in (0, 1)])))  # fmt: skip
+    trained, random = (synthesis_reading(data, (math.radians(t),), True) for t in (48.0, 90.0))
+    assert trained.signs([0.3, 3.0]).tolist() == [[1, -1]]
+    assert random.signs([1.0, 1000.0]).tolist() == [[-1, 0]]  # nothing is said beyond the solved alphas
+    assert "are at 20 to 90 degrees" in synthesis_reading(data, (math.radians(20.0), math.radians(90.0)), True)
+    assert "is not known" in synthesis_reading(data, (0.0,), False)
+    assert "gradient matching" in synthesis_reading(replace(data, family="trajectory"), (1.5,), True)

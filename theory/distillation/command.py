@@ -231,6 +231,7 @@ class Slopes:
 
     def run(self) -> None:
         """Distil and predict what is missing, print both tables."""
+        from shared.terminal.progress import reporting
         from theory.distillation import slopes
 
         for name, least in (("seeds", 2), ("populations", 2)):
@@ -240,8 +241,6 @@ class Slopes:
                     f"most {MOST_POINTS}"
                 )
         refuse_folder(self.out)
-        from shared.terminal.progress import reporting
-
         rows, turns = slopes.run(self.out, self.seeds, self.populations, lambda label: reporting(True, label))
         shown = [name for name in rows[0] if not name.endswith("_se") and name not in ("sets", "populations")]
         _show([{name: _rounded(row[name]) for name in shown} for row in rows], False)
@@ -266,6 +265,7 @@ class Kick:
 
     def run(self) -> None:
         """Distil, pull, print."""
+        from shared.terminal.progress import reporting
         from theory.distillation import mechanism
 
         _refuse_none(self, "alpha")
@@ -275,8 +275,6 @@ class Kick:
             raise ValueError(f"--seeds is {brief(self.seeds)}, must be at least 2 and at most {MOST_POINTS}")
         if self.csv is not None:
             refuse_file(self.csv, "--csv")
-        from shared.terminal.progress import reporting
-
         with reporting(None, f"{len(self.alpha) * self.seeds} sets") as report:
             rows = mechanism.table(self.alpha, self.seeds, self.size, report)
         if self.csv is not None:

@@ -53,7 +53,9 @@ class Departure:
     gram: Array
 
 
-def departure(points: Array, labels: Array, teacher: Array, probe: Array, ensemble: Array | None = None) -> Departure:
+def departure(
+    points: Array, labels: Array, teacher: Array, probe: Array, ensemble: Array | None = None
+) -> Departure:
     """Measure it for points [M, D], labels [M], unit vectors teacher and probe [D].
 
     `ensemble` [K, D]: probes w = beta J whose mean h is the third column of the Gram matrix; the probe by default.
