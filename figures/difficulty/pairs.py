@@ -98,4 +98,4 @@ def _cloud(axes: Axes, x: Array, y: Array, one: str, two: str) -> None:
         (axes.set_xscale if one == LOGARITHMIC else axes.set_yscale)("log")
         axis = axes.xaxis if one == LOGARITHMIC else axes.yaxis
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.1g}" if f"{value:g}"[-1] in "25" else ""))
+        axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:g}"[-1] in "25" else ""))
