@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from figures.compare.predicted import random_curve
 from shared.comparison.alpha_map import AlphaMap, fit_alpha_map
 from shared.measures.scaling import ScalingCurve
-from theory import scaling
+from theory import scaling, solve
 
 Array = NDArray[np.float64]
 EASIEST, HARDEST, RANDOM, WHOLE = "easiest", "hardest", "random", "whole"
@@ -109,10 +109,28 @@ class Selection:
         low, high = np.quantile(drawn, [0.025, 0.975], method="closest_observation")
         return _crossing(sizes, gains.mean(axis=1)), float(low), float(high)
 
-    def predicted_crossover(self, fraction: float) -> float:
-        """Of the theory at the probe's angle, as a size; NaN where it has none."""
+    def predicted_crossover(self, fraction: float) -> tuple[float, float, float]:
+        """(size, low, high) of the theory at the probe's angle, at the ends of N_eff's interval; NaN where none is."""
         alpha = scaling.crossover(fraction, self.angle, margin=self.margin)
-        return alpha * self.dimension if self.dimension else alpha * self.map.n_eff / self.classes
+        if self.dimension:
+            return alpha * self.dimension, alpha * self.dimension, alpha * self.dimension
+        per = alpha / self.classes
+        return per * self.map.n_eff, per * self.map.low, per * self.map.high
+
+    def random_error(self, size: float) -> float:
+        """Error of random subsets of a size, on the perceptron's scale; NaN outside of what was measured.
+
+        A crossover told by it needs no N_eff, which fits one end of a curve whose exponent is not the theory's.
+        """
+        sizes, mean, _ = self.curve(RANDOM, 1.0)
+        if not sizes[0] <= size <= sizes[-1] or np.any(mean <= 0.0):
+            return math.nan
+        return float(np.exp(np.interp(math.log(size), np.log(sizes), np.log(mean))))
+
+    def predicted_random_error(self, fraction: float) -> float:
+        """Error of random samples at the theory's crossover; NaN where it has none."""
+        alpha = scaling.crossover(fraction, self.angle, margin=self.margin)
+        return float(solve(alpha, keep="random").test_error) if math.isfinite(alpha) else math.nan
 
 
 def _mean(values: Array) -> tuple[float, float]:

@@ -29,6 +29,7 @@ from shared.terminal.command import refuse_folder
 from theory import solve
 
 COMMITTED = Path("docs/results/selection")
+_PREDICTED = ("predicted", "predicted_low", "predicted_high")
 KEEP = {EASIEST: "easy", HARDEST: "hard"}
 
 
@@ -84,6 +85,7 @@ def errors_figure(found: Sequence[Selection], folder: Path) -> list[Path]:
         for axes, selection in zip(panels, found, strict=True):
             for place, strategy in zip(axes, (HARDEST, EASIEST), strict=True):
                 rows += _panel(place, selection, strategy)
+            _heights(axes[0], selection)
             axes[0].set_ylabel("error (chance = 0.5)")
             axes[0].set_title(_wrapped(selection.name), fontsize=6.5, loc="left")
             place.set_title(f"probe at {math.degrees(selection.angle):.0f}°", fontsize=6.5, loc="right")
@@ -121,10 +123,15 @@ def _panel(axes: Axes, selection: Selection, strategy: str) -> list[dict[str, An
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    lowest = min(float(row["error"]) for row in rows if row["error"] > 0)
-    axes.set_ylim(max(0.003, 0.7 * lowest), 0.65)
-    axes.set_yticks([tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if tick >= 0.7 * lowest])
     return rows
+
+
+def _heights(axes: Axes, selection: Selection) -> None:
+    """Room for all that was measured: hard samples of labels that a student cannot learn are worse than chance."""
+    errors = np.concatenate([selection.curve(*kept)[1] for kept in selection.errors])
+    bottom = max(0.003, 0.7 * float(errors[errors > 0.0].min()))
+    axes.set_ylim(bottom, max(0.65, min(1.0, 1.15 * float(errors.max()))))
+    axes.set_yticks([tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if tick >= bottom])
 
 
 def _wrapped(name: str) -> str:
@@ -163,15 +170,19 @@ def _crossovers(axes: Axes, selection: Selection) -> list[dict[str, Any]]:
     bottom, top = 0.6 * sizes[0], 1.6 * sizes[-1]
     for fraction in selection.fractions:
         value, low, high = selection.crossover(fraction)
+        predicted, least, most = selection.predicted_crossover(fraction)
         rows.append({
             "table": selection.name, "fraction": fraction, "measured": value, "low": low, "high": high,
-            "predicted": selection.predicted_crossover(fraction),
+            "predicted": predicted, "predicted_low": least, "predicted_high": most,
+            "random_error": selection.random_error(value),
+            "predicted_random_error": selection.predicted_random_error(fraction),
         })  # fmt: skip
     x = np.array([row["fraction"] for row in rows])
     value, low, high = (np.clip([row[n] for row in rows], bottom, top) for n in ("measured", "low", "high"))
     axes.errorbar(x, value, [value - low, high - value], fmt="o", color=look_of(0)[0], label="measured (95 %)")
-    predicted = np.array([row["predicted"] for row in rows])
-    axes.plot(x, np.clip(predicted, bottom, top), "_", markersize=9, color=look_of(1)[0], label="theory")
+    guess, least, most = (np.clip([row[n] for row in rows], bottom, top) for n in _PREDICTED)
+    off = [guess - least, most - guess]
+    axes.errorbar(x, guess, off, fmt="_", markersize=9, color=look_of(1)[0], label="theory (bar: 95 % of N_eff)")
     axes.axhline(bottom, color="0.7", linewidth=0.6, linestyle=":")
     axes.axhline(top, color="0.7", linewidth=0.6, linestyle=":", label="beyond what was measured")
     axes.set_yscale("log")

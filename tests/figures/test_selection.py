@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from figures.__main__ import main
 from figures.selection.measured import EASIEST, HARDEST, RANDOM, Selection, _crossing, read
-from figures.selection.selection import told
-from figures.selection.students import COLUMNS, Problem, _error, _whitened
+from figures.selection.selection import _heights, told
+from figures.selection.students import COLUMNS, Problem, _error, _table, _whitened
 from theory import solve
 
 
@@ -43,6 +44,24 @@ def test_on_the_perceptron_the_theory_is_met(strategy: str, keep: str) -> None:
     expected = float(solve(2.0, fraction, keep, 0.3, "signed").test_error)
     assert errors.size == 12
     assert abs(errors.mean() - expected) < 3 * errors.std(ddof=1) / math.sqrt(12) + 1 / 60
+
+
+def test_the_angle_of_a_probe_is_what_its_error_on_test_samples_says() -> None:
+    axis, other = np.eye(2)
+    turned = (axis + other) / math.sqrt(2.0)
+    inputs = np.random.default_rng(0).standard_normal((20000, 2))
+    for labels, expected in (
+        (np.sign(inputs @ axis), math.pi / 4),  # a linear teacher: its angle
+        (np.sign(inputs @ turned), 0.0),
+        (np.sign(inputs @ axis) * np.where(np.arange(20000) % 5, 1.0, -1.0), math.pi * (0.25 * 0.8 + 0.75 * 0.2)),
+    ):
+
+        def draw(count: int, rng: np.random.Generator, labels: np.ndarray = labels) -> tuple[np.ndarray, np.ndarray]:
+            return inputs[:count], labels[:count]
+
+        told_by_error = _table(Problem("p", draw, (inputs, labels), axis, turned), 1, 0.3, lambda done, total: None)
+        angles = {float(row["theta"]) for row in csv.DictReader(told_by_error.splitlines())}
+        assert len(angles) == 1 and angles.pop() == pytest.approx(expected, abs=0.03)
 
 
 def test_whitened_components_have_unit_variance_and_no_correlation() -> None:
@@ -85,6 +104,27 @@ def test_dimension_and_crossing_of_a_table_are_found(tmp_path: Path) -> None:
     assert low <= 10.0 <= high and value == pytest.approx(10.0, rel=0.3)
     assert found.angle == pytest.approx(found.map.angle(0.2))
     assert "N_eff" in told(found)
+
+
+def test_the_error_of_random_subsets_at_the_crossing_needs_no_dimension(tmp_path: Path) -> None:
+    found = read(table(tmp_path / "t.csv"))
+    expected = float(solve(100 / 30, keep="random").test_error)  # the curve that the table was made of, at ten a class
+    assert found.random_error(10.0) == pytest.approx(expected, rel=0.05)
+    assert math.isnan(found.random_error(0.5)) and math.isnan(found.random_error(math.inf))
+    value, low, high = found.predicted_crossover(0.4)
+    assert low < value < high
+    at = float(solve(float(found.alpha(value)), keep="random").test_error)
+    assert found.predicted_random_error(0.4) == pytest.approx(at, rel=1e-6)
+
+
+def test_no_point_is_cut_off_where_hard_samples_are_worse_than_chance() -> None:
+    found = read(Path(__file__).parents[2] / "docs" / "results" / "selection" / "mnist-labels.csv")
+    highest = max(found.curve(*kept)[1].max() for kept in found.errors)
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.set_yscale("log")
+    _heights(axes, found)
+    assert 0.65 < highest < axes.get_ylim()[1] <= 1.0
 
 
 def test_both_figures_are_drawn_with_their_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
